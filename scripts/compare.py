@@ -1,0 +1,171 @@
+"""Is A better than B? `python scripts/compare.py outputs/a outputs/b --metric test/accuracy`.
+
+Paired by seed: two runs of one seed share their data and their random numbers, so their difference
+spreads less than their values. Two variants of one multirun: `outputs/x:model=lif
+outputs/x:model=alif`.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from snnexp import results
+from snnexp.errors import RunError, UserError
+
+CURVE = "val/accuracy"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the comparison and draw the curves; 2 where the folders do not allow it."""
+    parser = argparse.ArgumentParser(description="Is A better than B? Paired by seed.")
+    for name in ("a", "b"):
+        parser.add_argument(
+            name,
+            metavar=name.upper(),
+            help="a folder of runs of one configuration, or DIR:OVERRIDE for a part of it",
+        )
+    parser.add_argument("--metric", default="test/accuracy")
+    parser.add_argument(
+        "--direction",
+        choices=("maximize", "minimize"),
+        help="what is better; by default maximize an accuracy, minimize all else",
+    )
+    parser.add_argument("--plot", type=Path, default=Path("compare.png"), metavar="FILE")
+    arguments = parser.parse_args(argv)
+    default = "maximize" if "accuracy" in arguments.metric else "minimize"
+    try:
+        a, b = select(arguments.a), select(arguments.b)
+        compare(a, b, arguments.metric, arguments.direction or default)
+        plot(a, b, arguments.plot)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def select(place: str) -> results.Group:
+    """The runs of `DIR` or `DIR:OVERRIDE[:OVERRIDE...]`, which must be of one configuration."""
+    folder, *wanted = [place] if Path(place).exists() else place.split(":")
+    runs = results.find_runs([folder])
+    chosen = [run for run in runs if set(wanted) <= {word.lstrip("+") for word in run.overrides}]
+    if not chosen:
+        known = sorted({word for run in runs for word in run.overrides})
+        raise RunError(f"{place}: no run has these overrides; known are {', '.join(known)}")
+    groups = results.group_runs(chosen)
+    if len(groups) > 1:
+        labels = "\n".join(f"  {group.label}" for group in groups)
+        raise RunError(
+            f"{place}: holds {len(groups)} configurations:\n{labels}\n"
+            f"choose one by its folder or by an override, as {place}:model=lif does"
+        )
+    return replace(groups[0], label=place)
+
+
+def compare(a: results.Group, b: results.Group, metric: str, direction: str) -> None:
+    """Print both means, their difference with its interval, and a sentence."""
+    values_a, values_b = (_values(group, metric) for group in (a, b))
+    difference = results.paired_difference(values_a, values_b)
+    seeds = difference.seeds
+    print(f"{metric} ({'higher' if direction == 'maximize' else 'lower'} is better)")
+    for name, label, values in zip("AB", _labels(a, b), (values_a, values_b), strict=True):
+        print(f"  {name}: {results.summarize([values[seed] for seed in seeds])}   {label}")
+    print(f"  A - B: {difference.statistic}, {_interval(difference)}")
+    for name, own in (("A", difference.unpaired_a), ("B", difference.unpaired_b)):
+        if own:
+            print(f"  only {name} has seed {', '.join(map(str, own))}: left out")
+    print(verdict(difference, direction))
+
+
+def verdict(difference: results.Difference, direction: str) -> str:
+    """One sentence: which is better, or how many more seeds could tell."""
+    count, mean = len(difference.seeds), difference.statistic.mean
+    if difference.interval is None:
+        return "It cannot be told: one common seed gives no interval; run at least 2 more seeds."
+    low, high = difference.interval
+    if low > 0 or high < 0:
+        winner = "A" if (mean > 0) == (direction == "maximize") else "B"
+        return f"{winner} is better, by {abs(mean):.3g} over {count} seeds."
+    if mean == 0:
+        return f"It cannot be told: over {count} seeds there is no difference at all."
+    needed = results.seeds_needed(difference.statistic)
+    if needed is None:
+        return (
+            "It cannot be told; if the difference is as it looks, "
+            f"not even {results.MOST_SEEDS} seeds would tell."
+        )
+    return (
+        "It cannot be told; if the difference is as it looks, "
+        f"roughly {max(1, needed - count)} more seeds would tell ({needed} in all)."
+    )
+
+
+def plot(a: results.Group, b: results.Group, file: Path) -> None:
+    """Draw the learning curves of the common seeds: each seed thin, the mean thick."""
+    common = {run.seed for run in a.runs} & {run.seed for run in b.runs}
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    known = figure.canvas.get_supported_filetypes()
+    if file.suffix.removeprefix(".") not in known:
+        raise RunError(f"--plot {file}: no such format; end the name with .png, .pdf or .svg")
+    axes = figure.subplots()
+    for name, group, label, color in zip("AB", (a, b), _labels(a, b), ("C0", "C1"), strict=True):
+        curves = [read_curve(run.folder) for run in group.runs if run.seed in common]
+        _draw(axes, [curve for curve in curves if curve], f"{name}: {label}", color)
+    if not axes.lines:
+        print(f"no curves drawn: no run has {CURVE} in its metrics.csv")
+        return
+    axes.set(xlabel="epoch", ylabel=CURVE)
+    axes.legend()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=150)
+    print(f"learning curves: {file}")
+
+
+def read_curve(folder: Path) -> dict[int, float]:
+    """`CURVE` by epoch; empty where the run wrote none."""
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row.get(CURVE)]
+    return {int(float(row["epoch"])): float(row[CURVE]) for row in rows}
+
+
+def _draw(axes: Axes, curves: Sequence[Mapping[int, float]], label: str, color: str) -> None:
+    for curve in curves:
+        axes.plot(list(curve), list(curve.values()), color=color, linewidth=0.7, alpha=0.5)
+    if curves:
+        # only epochs that all seeds reached: elsewhere the mean would jump as seeds drop out
+        epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
+        means = [sum(curve[epoch] for curve in curves) / len(curves) for epoch in epochs]
+        axes.plot(epochs, means, color=color, linewidth=2.5, label=label.replace("$", r"\$"))
+
+
+def _labels(a: results.Group, b: results.Group) -> list[str]:
+    """Where the runs are, and in what they differ."""
+    told = results.describe_groups([a.runs, b.runs])
+    if told[0] == told[1]:
+        return [a.label, b.label]
+    return [f"{group.label} ({text})" for group, text in zip((a, b), told, strict=True)]
+
+
+def _values(group: results.Group, metric: str) -> dict[int, float]:
+    results.require_metric([group], metric)
+    return group.values(metric)
+
+
+def _interval(difference: results.Difference) -> str:
+    seeds = ", ".join(map(str, difference.seeds))
+    if difference.interval is None:
+        return f"no interval from one seed ({seeds})"
+    low, high = difference.interval
+    return f"95 % interval [{low:.4g}, {high:.4g}], paired over the seeds {seeds}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""The ideal backend: floats as they stand, on the CPU or a GPU."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnexp.checks import require, require_choice, require_whole
+from snnexp.kernels import Scan, State
+from snnexp.models.neurons import Neuron
+
+
+class Ideal:
+    """Runs a network in floats; the one place that sets accelerator, precision and devices.
+
+    device: `auto` (a GPU if there is one), `cpu`, or `gpu` (CUDA, else Apple's MPS).
+    precision: as Lightning names it. devices: how many of them.
+    Raises ValueError for `gpu` where there is none.
+    """
+
+    def __init__(self, *, device: str, precision: str, devices: int):
+        require_choice(("auto", "cpu", "gpu"), device=device)
+        require_choice(("32-true", "64-true", "16-mixed", "bf16-mixed"), precision=precision)
+        (self.devices,) = require_whole(1, devices=devices)
+        gpu = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else None
+        require(
+            device != "gpu" or gpu is not None,
+            "device: 'gpu', but neither CUDA nor MPS is there; choose backend=auto or backend=cpu",
+        )
+        self.accelerator = gpu if device != "cpu" and gpu else "cpu"
+        self.precision = precision
+
+    def trainer_settings(self) -> dict[str, Any]:
+        """Keyword arguments for Lightning's Trainer."""
+        return {
+            "accelerator": self.accelerator,
+            "precision": self.precision,
+            "devices": self.devices,
+        }
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """The weight as it stands."""
+        return weight
+
+    def scan(
+        self, neuron: Neuron, current: Tensor, state: State | None, membrane: bool, margin: bool
+    ) -> Scan:
+        """The neuron model as it stands."""
+        recurrent = None if neuron.recurrent is None else self.weight(neuron.recurrent)
+        return neuron.scan(current, recurrent, state, membrane, margin)
+
+    def trace(self, membrane: Tensor) -> Tensor:
+        """The membrane as it stands."""
+        return membrane
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()

@@ -1,0 +1,147 @@
+"""What a run shows while it goes on: a line an epoch, and figures."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from matplotlib.figure import Figure
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+
+from snnexp import figures
+from snnexp.checks import require_whole
+from snnexp.classifier import Classifier, Data
+from snnexp.datasets import MemoryDataset
+from snnexp.loggers import EpochTable
+
+log = logging.getLogger(__name__)
+
+
+class EpochLines(pl.Callback):
+    """One line an epoch, for log files and pipes."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        metrics = pl_module.metrics  # type: ignore[union-attr]
+        shown = (
+            ("loss", "train/loss", ".4f"),
+            ("val/loss", "val/loss", ".4f"),
+            ("val/accuracy", "val/accuracy", ".2%"),
+            ("rate", "val/rate_hz", ".3g"),
+        )
+        values = "  ".join(
+            f"{label} {metrics[name]:{form}}" for label, name, form in shown if name in metrics
+        )
+        seconds = time.perf_counter() - self.started
+        epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+        log.info("epoch %s  %s Hz  %.1f s", epoch, values, seconds)
+
+
+class Figures(pl.Callback):
+    """Draws one validation sample, rates and decisions.
+
+    Every few epochs for TensorBoard; at the end, from the best epoch's weights, for `plots/*.png`
+    too. every: epochs between two drawings. sample: index in the validation split.
+    resolution: points along a side of the decision map, for data sets in the plane.
+    """
+
+    def __init__(self, *, every: int, sample: int, resolution: int):
+        require_whole(1, every=every, resolution=resolution)
+        require_whole(0, sample=sample)
+        self.every, self.sample, self.resolution = every, sample, resolution
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        if trainer.state.fn == "fit" and pl_module.epochs_done % self.every == 0:
+            self._show(trainer, pl_module, "val", None)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        folder = Path(trainer.default_root_dir) / "plots"
+        folder.mkdir(exist_ok=True)
+        self._show(trainer, pl_module, "test", folder)
+
+    def _show(
+        self, trainer: pl.Trainer, classifier: Classifier, stage: str, folder: Path | None
+    ) -> None:
+        boards = [board for board in trainer.loggers if isinstance(board, TensorBoardLogger)]
+        if not boards and folder is None:
+            return
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        with torch.no_grad():
+            drawn = self._draw(trainer, classifier, data, stage)
+        for name, figure in drawn.items():
+            for board in boards:
+                board.experiment.add_figure(name, figure, classifier.global_step)
+            if folder is not None:
+                figure.savefig(folder / f"{name}.png", dpi=120)
+        for board in boards:
+            for name, weight in classifier.network.weights().items():
+                board.experiment.add_histogram(f"weights/{name}", weight, classifier.global_step)
+
+    def _draw(
+        self, trainer: pl.Trainer, classifier: Classifier, data: Data, stage: str
+    ) -> dict[str, Figure]:
+        dataset = data.dataset
+        drawn = self._draw_sample(classifier, dataset)
+        drawn["rates"] = figures.rate_histogram(classifier.neuron_rates[stage])
+        confusion, names = classifier.confusion[stage], dataset.class_names
+        drawn["confusion"] = figures.confusion_matrix(confusion, names)
+        if hasattr(dataset, "grid"):
+            drawn |= self._draw_plane(classifier, dataset, stage)
+        for table in trainer.loggers:
+            if isinstance(table, EpochTable):
+                drawn["learning_curves"] = figures.learning_curves(list(table.rows.values()))
+        return drawn
+
+    def _draw_sample(self, classifier: Classifier, dataset: MemoryDataset) -> dict[str, Figure]:
+        split = dataset.splits["val"]
+        index = min(self.sample, len(split) - 1)
+        values = split.values[index : index + 1].to(classifier.device)
+        inputs, activity, scores = classifier.run(values, "val", 0)
+        spikes = inputs.dense()[:, 0].cpu()
+        hidden = {
+            name: layer.spikes[:, 0].cpu()
+            for name, layer in activity.hidden.items()
+            if layer.spikes is not None
+        }
+        readout = activity.readout.membrane
+        assert readout is not None
+        dt = classifier.dt
+        return {
+            "input": figures.input_encoding(spikes, dt, getattr(classifier.encoder, "marks", {})),
+            "activity": figures.activity(
+                inputs=spikes,
+                hidden=hidden,
+                readout=readout[:, 0].cpu(),
+                dt=dt,
+                class_names=dataset.class_names,
+                label=int(split.labels[index]),
+                decision=int(scores[0].argmax()),
+            ),
+        }
+
+    def _draw_plane(self, classifier: Classifier, dataset: Any, stage: str) -> dict[str, Figure]:
+        split, names = dataset.splits[stage], dataset.class_names
+        values, inside, extent = dataset.grid(self.resolution)
+        scores = _scores(classifier, values)
+        scores[~inside] = float("nan")
+        scores = scores.view(self.resolution, self.resolution, -1)
+        decisions = _scores(classifier, split.values).argmax(1)
+        return {
+            "data": figures.plane_data(split.values, split.labels, names),
+            "decision_map": figures.decision_map(
+                scores, extent, split.values, split.labels, decisions, names
+            ),
+            "score_maps": figures.score_maps(scores, extent, names),
+        }
+
+
+def _scores(classifier: Classifier, values: Tensor) -> Tensor:
+    chunks = values.to(classifier.device).split(2000)
+    return torch.cat([classifier(chunk).cpu() for chunk in chunks])

@@ -1,0 +1,102 @@
+"""Checkpoints: written whole or not at all, read without unpickling."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
+
+from snnexp.errors import RunError
+
+FOLDER, BEST, LAST = "checkpoints", "best", "last"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the file and renames, so that a killed run leaves no half of a checkpoint."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:
+            partial.unlink(missing_ok=True)
+            raise RunError(
+                f"{path}: the checkpoint cannot be written ({error}); free space there, or choose "
+                "another folder with hydra.run.dir"
+            ) from error
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        return load(path)
+
+
+def path_of(folder: str | Path, name: str) -> Path:
+    """The path of the checkpoint `name` (`best` or `last`) of a run's folder."""
+    return Path(folder) / FOLDER / f"{name}.ckpt"
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """A checkpoint's plain containers and tensors, on the CPU.
+
+    Raises RunError if the file is missing, truncated, or holds anything else.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: there is no checkpoint; was an epoch finished?") from error
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        reason = "it is truncated or holds more than tensors and plain containers"
+        raise RunError(
+            f"{path}: the checkpoint is refused ({reason}); delete it to start from another one, "
+            "or start the run anew"
+        ) from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise RunError(f"{path}: this is not a checkpoint of a run; it has no state_dict")
+    return checkpoint
+
+
+def load_weights(module: nn.Module, path: str | Path) -> None:
+    """Put a checkpoint's weights into `module`.
+
+    Raises RunError, naming the first weight that does not fit, if it is of another architecture.
+    """
+    refuse_other_architecture(module, load(path), path)
+    module.load_state_dict(load(path)["state_dict"])
+
+
+def refuse_other_architecture(
+    module: nn.Module, checkpoint: dict[str, Any], path: str | Path
+) -> None:
+    """Raise RunError unless names and shapes of a checkpoint's weights are those of `module`."""
+    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in checkpoint["state_dict"].items()}
+    for name in [*own, *found]:
+        if own.get(name) != found.get(name):
+            raise RunError(
+                f"{path}: the checkpoint is of another architecture: {name} has shape "
+                f"{found.get(name, 'none')} there and {own.get(name, 'none')} in this "
+                "configuration; use the configuration that it was trained with"
+            )
+
+
+def callbacks(folder: str | Path, metric: str, mode: str) -> list[ModelCheckpoint]:
+    """Keepers of the best epoch by a validation metric, and of the last epoch."""
+    common: dict[str, Any] = {
+        "dirpath": Path(folder) / FOLDER,
+        "auto_insert_metric_name": False,
+        "enable_version_counter": False,
+    }
+    best = ModelCheckpoint(filename=BEST, monitor=metric, mode=mode, save_top_k=1, **common)
+    last = ModelCheckpoint(filename=LAST, save_top_k=1, save_on_train_epoch_end=True, **common)
+    return [best, last]

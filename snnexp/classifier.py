@@ -1,0 +1,243 @@
+"""The LightningModule: one step for training, validation and test."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor, nn
+
+from snnexp import health
+from snnexp.activity import Activity
+from snnexp.datasets import MemoryDataset
+from snnexp.decoders import Decoder
+from snnexp.errors import TrainingError
+from snnexp.inputs import Inputs
+from snnexp.losses import Loss
+from snnexp.metrics import ActivityMetrics, Outcome
+from snnexp.models import Network
+from snnexp.randomness import generator, key
+from snnexp.regularizers import Regularizer
+from snnexp.schedulers import Schedule
+
+log = logging.getLogger(__name__)
+CHANCE_EPOCH = 5
+"""The epoch after which an accuracy at chance is worth a warning."""
+
+
+class Data(pl.LightningDataModule):
+    """Gives Lightning one loader an epoch: what a run sees depends on (seed, epoch) alone."""
+
+    def __init__(self, dataset: MemoryDataset, batch_size: int, eval_batch_size: int, seed: int):
+        super().__init__()
+        self.dataset, self.seed = dataset, seed
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+
+    def _loader(self, stage: str, batch_size: int, epoch: int) -> Any:
+        trainer = self.trainer
+        rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return self.dataset.loader(
+            stage, batch_size, seed=self.seed, epoch=epoch, rank=rank, ranks=ranks
+        )
+
+    def train_dataloader(self) -> Any:
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        return self._loader("train", self.batch_size, epoch)
+
+    def val_dataloader(self) -> Any:
+        return self._loader("val", self.eval_batch_size, 0)
+
+    def test_dataloader(self) -> Any:
+        return self._loader("test", self.eval_batch_size, 0)
+
+
+class Classifier(pl.LightningModule):
+    """Encoder, network and decoder with their loss; called on values it returns scores.
+
+    Nothing is read from the device in a step, but on the CPU, where that is free: metrics are
+    counted there and logged once an epoch, the training loss and accuracy of each batch with them.
+    After an epoch `metrics` holds its values by name, `confusion` and `neuron_rates` what the
+    figures need, by stage.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: Callable[..., Inputs],
+        network: Network,
+        decoder: Decoder,
+        loss: Loss,
+        regularizers: dict[str, Regularizer],
+        optimizer: Callable[..., torch.optim.Optimizer],
+        schedule: Schedule,
+        dt: float,
+        num_classes: int,
+        seed: int,
+    ):
+        super().__init__()
+        self.encoder, self.network, self.decoder = encoder, network, decoder
+        self.loss, self.regularizers = loss, regularizers
+        self.optimizer, self.schedule = optimizer, schedule
+        self.num_classes, self.seed, self.dt = num_classes, seed, dt
+        parts = [loss.name, *regularizers]
+        stages = ("val", "test")
+        self.outcome = nn.ModuleDict({stage: Outcome(parts, num_classes) for stage in stages})
+        self.activity = nn.ModuleDict({stage: ActivityMetrics(network, dt) for stage in stages})
+        self.metrics: dict[str, float] = {}
+        self.confusion: dict[str, Tensor] = {}
+        self.neuron_rates: dict[str, dict[str, Tensor]] = {}
+        self._batches: list[tuple[Tensor, Tensor, int]] = []
+        self._gradients: list[Tensor] = []
+        self._started = self._ended = 0.0
+
+    def forward(self, values: Any) -> Tensor:
+        """Scores [batch, class] of values as the data set yields them."""
+        return self.run(values, "test", 0)[2]
+
+    def run(
+        self, values: Any, stage: str, index: int, **record: bool
+    ) -> tuple[Inputs, Activity, Tensor]:
+        """Encode, run and decode batch `index`; draws are fixed but for `train`, new each epoch."""
+        epoch = self.current_epoch if stage == "train" else 0
+        device = values.device if isinstance(values, Tensor) else self.device
+        purpose = f"{stage}/{self.global_rank}/{index}"
+        inputs = self.encoder(values, generator(self.seed, epoch, purpose, str(device)))
+        activity, _ = self.network(inputs, **record)
+        return inputs, activity, self.decoder(activity)
+
+    def training_step(self, batch: tuple[Any, Tensor], index: int) -> Tensor:
+        values, labels = batch
+        _, activity, scores = self.run(values, "train", index)
+        parts = self._parts(activity, scores, labels)
+        stacked = torch.stack(list(parts.values()))
+        total = stacked.sum()
+        if self.device.type == "cpu" and not math.isfinite(total.item()):
+            name = health.first_non_finite(values, self.network.weights(), activity, scores, parts)
+            raise TrainingError(self._divergence(str(name), self.global_step))
+        if self.global_step == 0:
+            for line in health.first_batch_warnings(activity):
+                log.warning(line)
+        correct = (scores.detach().argmax(1) == labels).sum()
+        self._batches.append((stacked.detach(), correct, len(labels)))
+        return total
+
+    def _parts(self, activity: Activity, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        parts = {self.loss.name: self.loss(activity, scores, labels)}
+        terms = self.regularizers.items()
+        return parts | {name: term(activity, scores, self.network) for name, term in terms}
+
+    def _divergence(self, name: str, step: int) -> str:
+        return (
+            f"the loss is not finite at step {step} (epoch {self.current_epoch + 1}); the first "
+            f"bad tensor is {name}. The checkpoints of earlier epochs are kept. "
+            "Lower optimizer.lr, or set trainer.gradient_clip_val"
+        )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        gradients = [weight.grad for weight in self.network.weights().values()]
+        norms = [g.norm() if g is not None else torch.zeros(()) for g in gradients]
+        self._gradients.append(torch.stack(norms))
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(key(self.seed, self.current_epoch, "global"))
+        self._batches, self._gradients = [], []
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self._ended = time.perf_counter()
+        if self.trainer.is_last_batch:
+            self._report_training()
+
+    def validation_step(self, batch: tuple[Any, Tensor], index: int) -> None:
+        self._evaluate(batch, index, "val")
+
+    def test_step(self, batch: tuple[Any, Tensor], index: int) -> None:
+        self._evaluate(batch, index, "test")
+
+    def _evaluate(self, batch: tuple[Any, Tensor], index: int, stage: str) -> None:
+        values, labels = batch
+        _, activity, scores = self.run(values, stage, index, record_margin=True)
+        self.outcome[stage].update(self._parts(activity, scores, labels), scores, labels)
+        self.activity[stage].update(activity)
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._report("test")
+
+    def _report(self, stage: str) -> None:
+        outcome, activity = self.outcome[stage], self.activity[stage]
+        values = outcome.compute() | activity.compute()
+        self._log({f"{stage}/{name}": value for name, value in values.items()})
+        if stage == "val" and self.epochs_done == CHANCE_EPOCH:
+            samples = int(outcome.confusion.sum())
+            line = health.chance_warning(
+                values["accuracy"], samples, self.num_classes, CHANCE_EPOCH
+            )
+            if line:
+                log.warning(line)
+        self.confusion[stage] = outcome.confusion.cpu()
+        self.neuron_rates[stage] = {n: r.cpu() for n, r in activity.neuron_rates().items()}
+        outcome.reset()
+        activity.reset()
+
+    def _report_training(self) -> None:
+        """Log what was buffered in the epoch: means over samples, and each batch with its step.
+
+        On a GPU the losses are read here first, before validation and checkpoints.
+        """
+        names = [self.loss.name, *self.regularizers]
+        losses = torch.stack([parts for parts, _, _ in self._batches]).cpu().double()
+        correct = torch.stack([hits for _, hits, _ in self._batches]).cpu().double()
+        sizes = torch.tensor([size for _, _, size in self._batches], dtype=torch.double)
+        first = self.global_step - len(sizes)
+        bad = (~losses.isfinite()).nonzero()
+        if len(bad):
+            step, part = bad[0].tolist()
+            raise TrainingError(self._divergence(f"the loss part {names[part]}", first + step))
+        for step, (loss, share) in enumerate(zip(losses.sum(1), correct / sizes, strict=True)):
+            values = {"train_batch/loss": loss.item(), "train_batch/accuracy": share.item()}
+            for logger in self.loggers:
+                logger.log_metrics(values, first + step)
+        means = (losses * sizes[:, None]).sum(0) / sizes.sum()
+        seconds = max(self._ended - self._started, 1e-9)
+        self._log(
+            {
+                "train/loss": means.sum().item(),
+                **{f"train/loss/{n}": m.item() for n, m in zip(names, means, strict=True)},
+                "train/accuracy": (correct.sum() / sizes.sum()).item(),
+                "train/lr": self.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
+                "train/samples_per_second": sizes.sum().item() / seconds,
+                **self._norms(),
+            }
+        )
+
+    def _norms(self) -> dict[str, float]:
+        weights = self.network.weights()
+        gradients = torch.stack(self._gradients).mean(0).tolist()
+        norms = {f"train/weight_norm/{name}": w.norm().item() for name, w in weights.items()}
+        pairs = zip(weights, gradients, strict=True)
+        return norms | {f"train/gradient_norm/{name}": norm for name, norm in pairs}
+
+    @property
+    def epochs_done(self) -> int:
+        """Training epochs behind the weights that an epoch's end sees."""
+        return self.current_epoch + (self.trainer.state.fn == TrainerFn.FITTING)
+
+    def _log(self, values: dict[str, float]) -> None:
+        """To Lightning's callbacks, and to the loggers with the number of epochs behind them."""
+        self.metrics |= values
+        self.log_dict(values, logger=False)
+        for logger in self.loggers:
+            logger.log_metrics(values | {"epoch": self.epochs_done}, self.global_step)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.optimizer(self.network.parameters())
+        steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
+        record = self.schedule.configure(optimizer, steps=int(steps), epochs=int(epochs or 1))
+        return {"optimizer": optimizer, "lr_scheduler": record}

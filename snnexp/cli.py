@@ -1,0 +1,167 @@
+"""The command line: `train.py`, the console script `snnexp-train`, and their `--help`.
+
+Torch is imported only once a run begins, so that `--help` and faults in a configuration are quick.
+"""
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from snnexp import config, folders, listing
+from snnexp.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from snnexp.experiment import Result
+
+log = logging.getLogger(__name__)
+
+
+class Folders(Callback):
+    """Refuses a run's folder that is taken, before Hydra writes into it."""
+
+    sweep: Path | None = None
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        HydraConfig.instance().set_config(config)  # the folder's name refers to it
+        _or_exit(lambda: folders.claim(config.hydra.run.dir, _without_hydra(config)))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        HydraConfig.instance().set_config(config)
+        folder = Path(config.hydra.sweep.dir)
+        _or_exit(lambda: _refuse_taken_sweep(folder))
+        Folders.sweep = folder
+
+
+def _without_hydra(cfg: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+
+
+def _refuse_taken_sweep(folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()):
+        raise RunError(f"{folder}: the folder exists; choose another with hydra.sweep.dir")
+
+
+def _or_exit(action: Callable[[], None]) -> None:
+    """SystemExit with the message: Hydra turns any other exception in a callback into a warning."""
+    try:
+        action()
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def main() -> None:
+    """Run what the command line asks for; the last line printed is the message if that fails."""
+    arguments = sys.argv[1:]
+    if "--help" in arguments or "-h" in arguments:
+        print(listing.help_text(arguments))
+        return
+    signal.signal(signal.SIGTERM, _interrupt)
+    # Lightning 2.6 meets a deprecation in torch's tree utilities, which is not the user's to mend
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    chosen = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra leaves its errors to us
+    try:
+        resumed = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
+        if resumed:
+            _resume(resumed[0], [a for a in arguments if not a.startswith("resume=")])
+        else:
+            _train_by_hydra()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        if chosen == "1":
+            raise
+        sys.exit(f"error: {error}")
+    finally:
+        if Folders.sweep is not None:
+            _report_sweep(Folders.sweep)
+
+
+def _interrupt(number: int, _: Any) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _train_by_hydra() -> None:
+    decorate = hydra.main(
+        config_path=str(config.directory()),
+        config_name="train",
+        execution_whitelist=config.whitelist(),
+    )
+    decorate(_task)()
+
+
+def _task(cfg: DictConfig) -> Any:
+    config.check(cfg)
+    from snnexp import experiment
+
+    _quieten_lightning()
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    result = _guarded(folder, lambda: experiment.run(cfg, folder))
+    wanted = OmegaConf.to_container(cfg.objectives)
+    return result.objectives(wanted)  # type: ignore[arg-type]
+
+
+def _quieten_lightning() -> None:
+    """Lightning sets its level as it is imported; its notes repeat the configuration."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+
+
+def _resume(folder: str, rest: list[str]) -> None:
+    if rest:
+        raise RunError(
+            f"resume={folder}: a run is continued as it was configured, without {' '.join(rest)}; "
+            f"to start a new run from its weights, use init_from={folder}"
+        )
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    cfg = folders.saved_config(folder)
+    folders.claim(folder, cfg)
+    config.check(cfg)
+    from snnexp import session
+
+    _quieten_lightning()
+    _guarded(Path(folder), lambda: session.resume(folder))
+
+
+def _guarded(folder: Path, action: Callable[[], "Result"]) -> "Result":
+    """Run `action`; print its results, or how to go on after an interruption."""
+    try:
+        result = action()
+    except (KeyboardInterrupt, SystemExit) as error:
+        last = folder / "checkpoints" / "last.ckpt"
+        way = f"python train.py resume={shown(folder)}"
+        kept = "the last finished epoch is kept" if last.exists() else "no epoch was finished"
+        raise SystemExit(f"error: interrupted; {kept}; continue with {way}") from error
+    except OSError as error:
+        if error.errno in folders.UNWRITABLE:
+            raise folders.unwritable(folder, error) from error
+        raise
+    listing.print_result(result.metrics, shown(folder))
+    return result
+
+
+def shown(folder: Path) -> Path:
+    """A folder as a user would type it: relative to where they are, if it lies below."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def _report_sweep(folder: Path) -> None:
+    """A table of a multirun's finished jobs."""
+    from rich.console import Console
+
+    from snnexp import results
+
+    runs, _ = results.find_runs([folder])
+    if runs:
+        Console().print(results.table(results.describe_groups(runs), results.METRICS))
+        print(f"multirun in {shown(folder.resolve())}")

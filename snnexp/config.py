@@ -1,0 +1,307 @@
+"""Checks a composed configuration before anything runs, and turns its nodes into objects.
+
+Configurations may come from strangers: a `_target_` is matched by name against `WHITELIST` before
+anything is imported, and Hydra gets the same list for every call of `instantiate`.
+"""
+
+import difflib
+import importlib
+import inspect
+import math
+import os
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from snnexp.errors import ConfigError
+
+WHITELIST = (
+    "snnexp.*",
+    "torch.optim.*",
+    "pytorch_lightning.Trainer",
+    "pytorch_lightning.trainer.trainer.Trainer",
+    "pytorch_lightning.callbacks.*",
+    "pytorch_lightning.loggers.*",
+)
+
+STAGES = {
+    "dataset": (),
+    "encoder": ("num_features",),
+    "model": ("num_inputs", "num_outputs", "dt", "backend"),
+    "backend": (),
+    "decoder": (),
+    "loss": (),
+    "optimizer": ("params",),
+    "scheduler": (),
+    "trainer": (),
+}
+"""The stages that are one node each, and what `experiment.build` hands them."""
+
+NAMED = {"regularizer": (), "callback": (), "logger": ("save_dir",)}
+"""The stages of several nodes, by name."""
+
+PLAIN = ("seed", "time", "batch_size", "eval_batch_size", "best", "objectives", "init_from")
+RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
+
+
+def directory() -> Path:
+    """The folder of configurations: inside an installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def whitelist() -> list[str]:
+    """What a `_target_` may name: `WHITELIST`, and packages in SNNEXP_ALLOW, comma-separated."""
+    own = [name.strip() for name in os.environ.get("SNNEXP_ALLOW", "").split(",")]
+    return [*WHITELIST, *(f"{name}.*" for name in own if name)]
+
+
+def check(cfg: DictConfig) -> None:
+    """Raise ConfigError with all faults of a composed configuration in one message."""
+    faults = list(_faults(cfg))
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def instantiate(node: Any, **arguments: Any) -> Any:
+    """The object of a node; a complaint about a value names the node's key."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate as build
+
+    try:
+        return build(node, **arguments, _convert_="all", _execution_whitelist_=whitelist())
+    except InstantiationException as error:
+        cause = error.__cause__
+        if not isinstance(cause, ValueError | TypeError):
+            raise
+        found = re.search(r"full_key: (\S+)", str(error))
+        prefix = f"{found.group(1)}." if found else ""
+        raise ConfigError(f"{prefix}{cause}") from error
+
+
+def _faults(cfg: DictConfig) -> Iterator[str]:
+    known = [*STAGES, *NAMED, *PLAIN]
+    for key in cfg:
+        if key not in known:
+            yield f"{key}: unknown key{_suggest(str(key), known)}"
+    for key in known:
+        if key not in cfg:
+            yield f"{key}: missing"
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        yield f"{getattr(error, 'full_key', '') or 'configuration'}: {str(error).splitlines()[0]}"
+        return
+    assert isinstance(values, dict)
+    yield from _plain_faults(values)
+    for key, value in values.items():
+        if key in STAGES:
+            yield from _stage_faults(value, key, STAGES[key])
+        elif key in NAMED and isinstance(value, Mapping):
+            for name, node in value.items():
+                yield from _stage_faults(node, f"{key}.{name}", NAMED[key])
+        else:
+            yield from _walk(value, str(key), ())
+
+
+def _plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
+    time = values.get("time")
+    if isinstance(time, Mapping):
+        dt, steps = time.get("dt"), time.get("steps")
+        if not _is_number(dt) or not (math.isfinite(dt) and dt > 0):
+            yield f"time.dt: {dt!r} s; it must be a finite number above 0"
+        if not _is_whole(steps) or steps < 1:
+            yield f"time.steps: {steps!r}; it must be a whole number of at least 1"
+    for key, least in (("batch_size", 1), ("eval_batch_size", 1), ("seed", 0)):
+        if key in values and (not _is_whole(values[key]) or values[key] < least):
+            yield f"{key}: {values[key]!r}; it must be a whole number of at least {least}"
+    yield from _monitor_faults(values)
+
+
+def _monitor_faults(values: Mapping[str, Any]) -> Iterator[str]:
+    best = values.get("best") or {}
+    if not str(best.get("metric", "")).startswith("val/"):
+        yield f"best.metric: {best.get('metric')!r}; a model is selected by a metric under val/"
+    if best.get("mode") not in ("max", "min"):
+        yield f"best.mode: {best.get('mode')!r}; choose max or min"
+    for index, objective in enumerate(values.get("objectives") or []):
+        if not isinstance(objective, Mapping) or set(objective) != {"name", "direction"}:
+            yield f"objectives[{index}]: {objective!r}; give name and direction"
+        elif objective["direction"] not in ("maximize", "minimize"):
+            yield (
+                f"objectives[{index}].direction: {objective['direction']!r}; "
+                "choose maximize or minimize"
+            )
+
+
+def _stage_faults(node: Any, key: str, given: Sequence[str]) -> Iterator[str]:
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        yield f"{key}: {node!r}; choose an option of this group, or give a _target_"
+        return
+    yield from _walk(node, key, given)
+
+
+def _walk(value: Any, key: str, given: Sequence[str]) -> Iterator[str]:
+    """Faults of every node below `value`; `given` are arguments that the code adds to this one."""
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            yield from _node_faults(value, key, given)
+        for name, child in value.items():
+            yield from _walk(child, f"{key}.{name}", ())
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from _walk(child, f"{key}[{index}]", ())
+
+
+def _node_faults(node: Mapping[str, Any], key: str, given: Sequence[str]) -> Iterator[str]:
+    target = node["_target_"]
+    if not _allowed(str(target)):
+        yield (
+            f"{key}._target_: {target!r} is not allowed; a package of your own is allowed by the "
+            "environment, SNNEXP_ALLOW=my_package, never by a configuration"
+        )
+        return
+    try:
+        found = _locate(str(target))
+    except (ImportError, AttributeError) as error:
+        yield f"{key}._target_: {target!r} cannot be found ({error})"
+        return
+    canonical = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+    if not isinstance(found, type) or not _allowed(canonical):
+        yield f"{key}._target_: {target!r} is not a class that configurations may name"
+        return
+    yield from _argument_faults(found, node, key, given)
+
+
+def _argument_faults(
+    found: type, node: Mapping[str, Any], key: str, given: Sequence[str]
+) -> Iterator[str]:
+    parameters = dict(inspect.signature(found).parameters)
+    keywords = [p for p in parameters.values() if p.kind is not p.VAR_KEYWORD]
+    names = [p.name for p in keywords if p.name not in given]
+    open_ended = len(keywords) < len(parameters)
+    try:
+        hints = typing.get_type_hints(found.__init__)
+    except Exception:  # a third party's annotations need not resolve
+        hints = {}
+    for name, value in node.items():
+        if name in RESERVED:
+            continue
+        if name not in names and not open_ended:
+            yield f"{key}.{name}: unknown key{_suggest(name, names)}"
+        elif not _fits(value, hints.get(name, Any)):
+            wanted = _describe(hints[name])
+            yield f"{key}.{name}: {value!r} is of the wrong type; it must be {wanted}"
+    if node.get("_partial_"):
+        return
+    for parameter in keywords:
+        required = parameter.default is parameter.empty and parameter.kind is not (
+            parameter.VAR_POSITIONAL
+        )
+        if required and parameter.name not in node and parameter.name not in given:
+            yield f"{key}.{parameter.name}: missing"
+
+
+def _allowed(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in whitelist())
+
+
+def _locate(target: str) -> Any:
+    """Import the longest module prefix of a dotted path, then follow its attributes."""
+    parts = target.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:length])
+        try:
+            found = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not name.startswith(error.name):
+                raise
+            continue
+        for attribute in parts[length:]:
+            found = getattr(found, attribute)
+        return found
+    raise ImportError(f"no module named {parts[0]!r}")
+
+
+def _suggest(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(sorted(names))}" if names else ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value suits an annotation; what cannot be judged passes."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in arguments)
+    if hint is float:
+        return _is_number(value)
+    if hint is int:
+        return _is_whole(value)
+    if hint in (bool, str):
+        return isinstance(value, hint)
+    if hint is type(None):
+        return value is None
+    if origin in (list, tuple, Sequence):
+        items = isinstance(value, list)
+        return items and (not arguments or all(_fits(item, arguments[0]) for item in value))
+    if origin in (dict, Mapping):
+        entries = isinstance(value, Mapping)
+        return entries and (not arguments or all(_fits(v, arguments[1]) for v in value.values()))
+    if isinstance(hint, type) and hint.__module__.split(".")[0] == "snnexp":
+        return False
+    return origin is not Callable and (origin is None or not _is_callable(origin))
+
+
+def _is_callable(origin: Any) -> bool:
+    return getattr(origin, "__name__", "") == "Callable"
+
+
+def _describe(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if hint in names:
+        return names[hint]
+    if hint is type(None):
+        return "null"
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_describe(option) for option in arguments)
+    if origin in (list, tuple, Sequence):
+        return f"a list of {_describe(arguments[0])}" if arguments else "a list"
+    if origin in (dict, Mapping):
+        return f"a mapping to {_describe(arguments[1])}" if arguments else "a mapping"
+    return "a node with a _target_"
+
+
+def flatten(cfg: DictConfig | ListConfig) -> dict[str, int | float | str | bool]:
+    """Every leaf of a configuration by its dotted key, None as text."""
+    flat: dict[str, int | float | str | bool] = {}
+
+    def visit(value: Any, key: str) -> None:
+        if isinstance(value, Mapping):
+            for name, child in value.items():
+                visit(child, f"{key}.{name}" if key else str(name))
+        else:
+            flat[key] = value if isinstance(value, int | float | str | bool) else str(value)
+
+    visit(OmegaConf.to_container(cfg, resolve=True), "")
+    return flat

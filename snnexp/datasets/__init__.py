@@ -1,0 +1,6 @@
+"""Data sets: small ones are tensors in memory, batched by indexing."""
+
+from snnexp.datasets.memory import IndexSampler, MemoryDataset, Split
+from snnexp.datasets.yinyang import YinYang
+
+__all__ = ["IndexSampler", "MemoryDataset", "Split", "YinYang"]

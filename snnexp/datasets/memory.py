@@ -1,0 +1,115 @@
+"""Data sets that live in memory as tensors and are batched by indexing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from snnexp.randomness import generator
+
+STAGES = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set: values [sample, feature] in [0, 1] and labels [sample]."""
+
+    values: Float[Tensor, "sample feature"]
+    labels: Int[Tensor, " sample"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class IndexSampler(Sampler[Tensor]):
+    """Yields one batch after another as tensors of indices.
+
+    The order depends on (seed, epoch) alone if `shuffle`, else it is 0, 1, 2, ... Each of `ranks`
+    processes takes every `ranks`-th batch entry of the same order, beginning with its `rank`; a
+    shuffled order is filled up from its own start, so that all ranks take equally many steps.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        epoch: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+    ):
+        self.size, self.batch_size, self.shuffle = size, batch_size, shuffle
+        self.seed, self.epoch, self.rank, self.ranks = seed, epoch, rank, ranks
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def order(self) -> Int[Tensor, " index"]:
+        """This rank's indices in the order of the current epoch."""
+        if not self.shuffle:
+            return torch.arange(self.rank, self.size, self.ranks)
+        rng = generator(self.seed, self.epoch, "order")
+        order = torch.randperm(self.size, generator=rng)
+        share = -(-self.size // self.ranks) * self.ranks
+        return torch.cat([order, order[: share - self.size]])[self.rank :: self.ranks]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from self.order().split(self.batch_size)
+
+    def __len__(self) -> int:
+        share = (self.size - self.rank + self.ranks - 1) // self.ranks
+        if self.shuffle:
+            share = -(-self.size // self.ranks)
+        return -(-share // self.batch_size)
+
+
+class _Batches(Dataset[tuple[Tensor, Tensor]]):
+    """Indexed with a tensor of indices, gives a batch."""
+
+    def __init__(self, split: Split):
+        self.split = split
+
+    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        return self.split.values[index], self.split.labels[index]
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+
+class MemoryDataset:
+    """A data set of three splits in memory; subclasses set the attributes and fill `splits`."""
+
+    num_features: int
+    num_classes: int
+    class_names: tuple[str, ...]
+    splits: dict[str, Split]
+    yields = "values"
+
+    def loader(
+        self,
+        stage: str,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> DataLoader:
+        """Batches (values, labels) of `stage`; the training split is shuffled by (seed, epoch)."""
+        split = self.splits[stage]
+        sampler = IndexSampler(
+            len(split),
+            batch_size,
+            shuffle=stage == "train",
+            seed=seed,
+            epoch=epoch,
+            rank=rank,
+            ranks=ranks,
+        )
+        return DataLoader(_Batches(split), batch_size=None, sampler=sampler)

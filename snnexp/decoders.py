@@ -1,0 +1,88 @@
+"""Decoders: a network's activity to scores [batch, class]; the highest score is the decision.
+
+Ties, as between outputs that all stay silent, go to the class that comes first.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from snnexp.activity import Activity
+from snnexp.checks import require_positive
+
+Scores = Float[Tensor, "batch class"]
+Trace = Float[Tensor, "time batch class"]
+
+
+class Decoder(ABC):
+    """Reads the readout's membrane or spikes (`reads`) and multiplies the scores by `scale`.
+
+    scale_gradient: whether the gradient is scaled too. False multiplies the value alone, as the
+    BrainScaleS-2 tutorial does.
+    """
+
+    reads = "membrane"
+
+    def __init__(self, *, scale: float, scale_gradient: bool):
+        (self.scale,) = require_positive(scale=scale)
+        self.scale_gradient = scale_gradient
+
+    def __call__(self, activity: Activity) -> Scores:
+        recorded = getattr(activity.readout, self.reads)
+        if recorded is None:
+            raise ValueError(f"decoder: it reads the readout's {self.reads}, which has none")
+        scores = self.decode(recorded)
+        if self.scale == 1:
+            return scores
+        scaled = scores * self.scale
+        return scaled if self.scale_gradient else scores + (scaled - scores).detach()
+
+    @abstractmethod
+    def decode(self, recorded: Trace) -> Scores:
+        """The scores before scaling."""
+
+
+class MaxOverTime(Decoder):
+    """The highest membrane over time."""
+
+    def decode(self, recorded: Trace) -> Scores:
+        return recorded.amax(0)
+
+
+class Last(Decoder):
+    """The membrane at the last step."""
+
+    def decode(self, recorded: Trace) -> Scores:
+        return recorded[-1]
+
+
+class Mean(Decoder):
+    """The membrane's mean over time."""
+
+    def decode(self, recorded: Trace) -> Scores:
+        return recorded.mean(0)
+
+
+class SumOverTime(Decoder):
+    """The membrane's sum over time: the integral of Spyx."""
+
+    def decode(self, recorded: Trace) -> Scores:
+        return recorded.sum(0)
+
+
+class SumOfSoftmax(Decoder):
+    """The sum over time of the membranes' softmax (Bittar & Garner 2022)."""
+
+    def decode(self, recorded: Trace) -> Scores:
+        return torch.softmax(recorded, dim=-1).sum(0)
+
+
+class SpikeCount(Decoder):
+    """The number of output spikes; needs a spiking readout."""
+
+    reads = "spikes"
+
+    def decode(self, recorded: Trace) -> Scores:
+        return recorded.sum(0)

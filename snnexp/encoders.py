@@ -1,0 +1,143 @@
+"""Encoders: a data set's values [batch, feature] to a network's inputs.
+
+Called as `encoder(values, generator)`; only encoders that draw use the generator.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from snnexp.checks import require, require_positive, require_whole
+from snnexp.inputs import Dense, Events, Inputs, Static
+
+
+class Latency:
+    """One spike a value: the higher the value, the later (or, with `inverse`, the earlier).
+
+    t = t_early + x (t_late - t_early), with `inverse` t = t_late - x (t_late - t_early), in s, for
+    x in [0, 1]; the spike falls on step round(t / dt), ties to even.
+    t_bias: time in s of a last channel that always spikes; None for no such channel.
+    threshold: values below it do not spike; None for no threshold.
+    Raises ValueError for a time off the grid of `steps` steps of `dt` s, and for a value whose
+    spike would fall off it.
+    """
+
+    accepts = "values"
+
+    def __init__(
+        self,
+        *,
+        num_features: int,
+        dt: float,
+        steps: int,
+        t_early: float,
+        t_late: float,
+        t_bias: float | None,
+        inverse: bool,
+        threshold: float | None,
+    ):
+        require_positive("s", dt=dt)
+        require_whole(1, steps=steps)
+        times = {"t_early": t_early, "t_late": t_late, "t_bias": t_bias}
+        for name, time in times.items():
+            require(
+                time is None or 0 <= round(time / dt) < steps,
+                f"{name}: {time!r} s lies beyond the grid, whose last step begins at "
+                f"{(steps - 1) * dt:.6g} s; lower it or raise time.steps",
+            )
+        require(
+            t_early < t_late, f"t_early: {t_early!r} s; it must come before t_late = {t_late!r} s"
+        )
+        self.dt, self.steps, self.inverse, self.threshold = dt, steps, inverse, threshold
+        self.t_early, self.t_late, self.t_bias = t_early, t_late, t_bias
+        self.marks = {name: time for name, time in times.items() if time is not None}
+        self.num_channels = num_features + (t_bias is not None)
+
+    def __call__(
+        self, values: Float[Tensor, "batch feature"], generator: torch.Generator | None = None
+    ) -> Events:
+        exact = values if values.device.type == "mps" else values.double()
+        rise = exact * (self.t_late - self.t_early)
+        time = self.t_late - rise if self.inverse else self.t_early + rise
+        step = torch.round(time / self.dt).long()
+        spikes = torch.ones_like(step, dtype=torch.bool)
+        if self.threshold is not None:
+            spikes = values >= self.threshold
+        self._refuse_off_grid(values, step, spikes)
+        sample, channel = spikes.nonzero(as_tuple=True)
+        step = step[sample, channel]
+        if self.t_bias is not None:
+            every = torch.arange(len(values), device=values.device)
+            step = torch.cat([step, torch.full_like(every, round(self.t_bias / self.dt))])
+            sample = torch.cat([sample, every])
+            channel = torch.cat([channel, torch.full_like(every, self.num_channels - 1)])
+        return Events(step, sample, channel, self.steps, len(values), self.num_channels)
+
+    def _refuse_off_grid(self, values: Tensor, step: Tensor, spikes: Tensor) -> None:
+        """On the CPU only: elsewhere it would wait for the device; `experiment` checks all data."""
+        if values.device.type != "cpu":
+            return
+        off = spikes & ((step < 0) | (step >= self.steps))
+        require(
+            not off.any(),
+            f"values: {values[off][:1].tolist()} would spike off the grid of {self.steps} steps; "
+            "scale the data to [0, 1], or move t_early and t_late",
+        )
+
+
+class Poisson:
+    """At each step a channel spikes with probability x max_rate dt, for x in [0, 1].
+
+    max_rate in Hz, dt in s. A Bernoulli process on the grid, the Poisson process' usual stand-in.
+    Raises ValueError where max_rate dt exceeds 1.
+    """
+
+    accepts = "values"
+
+    def __init__(self, *, num_features: int, dt: float, steps: int, max_rate: float):
+        require_positive("s", dt=dt)
+        require_positive("Hz", max_rate=max_rate)
+        (self.steps,) = require_whole(1, steps=steps)
+        require(
+            max_rate * dt <= 1,
+            f"max_rate: {max_rate!r} Hz is above one spike a step of time.dt = {dt!r} s; "
+            f"lower it to at most {1 / dt:.6g} Hz, or lower time.dt",
+        )
+        self.probability = max_rate * dt
+        self.num_channels = num_features
+
+    def __call__(
+        self, values: Float[Tensor, "batch feature"], generator: torch.Generator | None = None
+    ) -> Dense:
+        draws = torch.rand(
+            self.steps, *values.shape, generator=generator, device=values.device, dtype=values.dtype
+        )
+        return Dense((draws < values * self.probability).to(values.dtype))
+
+
+class Constant:
+    """The values themselves, scaled, as a current that is the same at each of `steps` steps."""
+
+    accepts = "values"
+
+    def __init__(self, *, num_features: int, steps: int, scale: float):
+        (self.steps,) = require_whole(1, steps=steps)
+        (self.scale,) = require_positive(scale=scale)
+        self.num_channels = num_features
+
+    def __call__(
+        self, values: Float[Tensor, "batch feature"], generator: torch.Generator | None = None
+    ) -> Static:
+        return Static(values * self.scale, self.steps)
+
+
+class NoEncoder:
+    """For data sets that yield spikes: passes them on."""
+
+    accepts = "spikes"
+
+    def __init__(self, *, num_features: int):
+        self.num_channels = num_features
+
+    def __call__(self, values: Inputs, generator: torch.Generator | None = None) -> Inputs:
+        return values

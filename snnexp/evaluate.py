@@ -1,0 +1,83 @@
+"""`python -m snnexp.evaluate run=DIR [overrides]`: a trained run, measured anew.
+
+Overrides are those of the command line: another backend, data split sizes, encoder noise. The
+network and its weights are the run's; the result is printed and kept in `DIR/evaluations/`.
+"""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from snnexp import checkpoints, config, folders, listing
+from snnexp.checkpoints import BEST, path_of
+from snnexp.classifier import Data
+from snnexp.errors import RunError, UserError
+from snnexp.experiment import build, score
+from snnexp.session import compose
+from snnexp.summary import about
+
+
+def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
+    """Validation and test metrics of a run's best weights under changed settings.
+
+    Raises UserError if the folder holds no trained run, or an override cannot be applied.
+    """
+    cfg = override(folder, overrides)
+    config.check(cfg)
+    dataset, classifier, settings = build(cfg)
+    checkpoints.load_weights(classifier, path_of(folder, BEST))
+    trainer = pl.Trainer(
+        **settings,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        deterministic=True,
+    )
+    data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)
+    metrics = score(trainer, classifier, data)
+    return metrics | {"overrides": overrides} | about(cfg.seed, classifier.device)
+
+
+def override(folder: str | Path, overrides: list[str]) -> DictConfig:
+    """The run's saved configuration with the overrides' keys taken from a composition with them."""
+    cfg = folders.saved_config(folder)
+    if not overrides:
+        return cfg
+    saved = OmegaConf.load(Path(folder) / ".hydra" / "overrides.yaml")
+    composed = compose([*map(str, saved), *overrides])
+    for text in overrides:
+        key = text.lstrip("+~").partition("=")[0].partition("@")[0].replace("/", ".")
+        if key in ("dataset", "experiment", "sweep"):
+            raise RunError(f"{key}: a trained run cannot be evaluated as another {key}")
+        OmegaConf.update(cfg, key, OmegaConf.select(composed, key), merge=False)
+    return cfg
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = [text.removeprefix("run=") for text in arguments if text.startswith("run=")]
+    rest = [text for text in arguments if not text.startswith("run=")]
+    if len(given) != 1 or "--help" in rest:
+        sys.exit("usage: python -m snnexp.evaluate run=DIR [group=option] [key=value] ...")
+    try:
+        metrics = evaluate(given[0], rest)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        sys.exit(f"error: {error}")
+    path = Path(given[0]) / "evaluations" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(metrics, indent=1))
+    listing.print_result(metrics, path)
+
+
+if __name__ == "__main__":
+    main()

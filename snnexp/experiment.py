@@ -1,0 +1,201 @@
+"""One run: a configuration becomes objects in the order of the flow, which train, test and save."""
+
+import logging
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from snnexp import checkpoints, config, folders
+from snnexp.callbacks import EpochLines
+from snnexp.checkpoints import BEST, LAST, path_of
+from snnexp.classifier import Classifier, Data
+from snnexp.config import instantiate
+from snnexp.datasets import MemoryDataset
+from snnexp.errors import ConfigError
+from snnexp.randomness import key
+from snnexp.summary import about, write_summary
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its metrics by name, its folder and the trained classifier (best epoch)."""
+
+    metrics: dict[str, Any]
+    folder: Path
+    classifier: Classifier
+
+    def objectives(self, wanted: list[dict[str, str]]) -> float | tuple[float, ...]:
+        """The values of the configured objectives, as a sweeper takes them."""
+        values = tuple(self.metrics[objective["name"]] for objective in wanted)
+        return values[0] if len(values) == 1 else values
+
+
+def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
+    """The data set, the untrained classifier and the trainer's settings of a checked configuration.
+
+    Weights depend on the seed alone.
+    """
+    torch.manual_seed(key(cfg.seed, 0, "weights"))
+    backend = instantiate(cfg.backend)
+    dataset = instantiate(cfg.dataset)
+    encoder = instantiate(cfg.encoder, num_features=dataset.num_features)
+    _refuse_misfit(dataset, encoder)
+    network = instantiate(
+        cfg.model,
+        num_inputs=encoder.num_channels,
+        num_outputs=dataset.num_classes,
+        dt=cfg.time.dt,
+        backend=backend,
+    )
+    decoder, loss = instantiate(cfg.decoder), instantiate(cfg.loss)
+    for stage, part in (("decoder", decoder), ("loss", loss)):
+        _refuse_silent_readout(stage, part, network)
+    classifier = Classifier(
+        encoder=encoder,
+        network=network,
+        decoder=decoder,
+        loss=loss,
+        regularizers={name: instantiate(node) for name, node in cfg.regularizer.items()},
+        optimizer=instantiate(cfg.optimizer),
+        schedule=instantiate(cfg.scheduler),
+        dt=cfg.time.dt,
+        num_classes=dataset.num_classes,
+        seed=cfg.seed,
+    )
+    return dataset, classifier, backend.trainer_settings()
+
+
+def _refuse_misfit(dataset: MemoryDataset, encoder: Any) -> None:
+    if encoder.accepts != dataset.yields:
+        way_out = "encoder=none" if dataset.yields == "spikes" else "encoder=latency"
+        raise ConfigError(
+            f"encoder: {type(encoder).__name__} takes {encoder.accepts}, but "
+            f"{type(dataset).__name__} yields {dataset.yields}; choose for example {way_out}"
+        )
+    for stage, split in dataset.splits.items():
+        try:
+            encoder(split.values)
+        except ValueError as error:
+            raise ConfigError(f"dataset: in its {stage} split, {error}") from error
+
+
+def _refuse_silent_readout(stage: str, part: Any, network: Any) -> None:
+    readout = network.layers["readout"].neuron
+    if part.reads == "spikes" and not readout.spiking:
+        raise ConfigError(
+            f"{stage}: {type(part).__name__} reads output spikes, but the readout "
+            f"{type(readout).__name__} does not spike; choose model/readout=lif, "
+            f"or another {stage}"
+        )
+
+
+def run(cfg: DictConfig, folder: str | Path) -> Result:
+    """Train, validate, test and save into `folder`; an interrupted run there is continued.
+
+    Raises ConfigError before anything is built or written if the configuration cannot be run.
+    """
+    started = time.perf_counter()
+    config.check(cfg)
+    folder = Path(folder)
+    dataset, classifier, settings = build(cfg)
+    data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)
+    last = path_of(folder, LAST)
+    resumed = checkpoints.load(last) if last.exists() else None
+    if resumed is not None:
+        checkpoints.refuse_other_architecture(classifier, resumed, last)
+        log.info("continuing after epoch %d of %s", resumed["epoch"] + 1, folder)
+    elif cfg.init_from is not None:
+        checkpoints.load_weights(classifier, path_of(cfg.init_from, BEST))
+    trainer = build_trainer(cfg, folder, settings, resumed)
+    if resumed is None:
+        trainer.validate(classifier, data, verbose=False)
+    fit_started = time.perf_counter()
+    trainer.fit(classifier, data, ckpt_path=last if resumed else None, weights_only=True)
+    seconds = {"seconds/train": time.perf_counter() - fit_started}
+    best = checkpoints.load(path_of(folder, BEST))
+    classifier.load_state_dict(best["state_dict"])
+    metrics = score(trainer, classifier, data)
+    metrics |= {"epoch/best": best["epoch"] + 1, "epoch/last": trainer.current_epoch}
+    metrics |= seconds | {"seconds/total": time.perf_counter() - started}
+    _record_hyperparameters(trainer, cfg, metrics)
+    summary = metrics | about(cfg.seed, classifier.device)
+    write_summary(folder, summary)
+    return Result(summary, folder, classifier)
+
+
+def score(trainer: pl.Trainer, classifier: Classifier, data: Data) -> dict[str, Any]:
+    """Validation and test metrics of the present weights; the test split is read once."""
+    before = dict(classifier.metrics)
+    loggers, trainer.loggers = trainer.loggers, []
+    trainer.validate(classifier, data, verbose=False)
+    trainer.loggers = loggers
+    trainer.test(classifier, data, verbose=False)
+    train = {name: value for name, value in before.items() if name.startswith("train/")}
+    return train | classifier.metrics
+
+
+def build_trainer(
+    cfg: DictConfig, folder: Path, settings: dict[str, Any], resumed: dict[str, Any] | None
+) -> pl.Trainer:
+    """Lightning's Trainer with the backend's settings and what every run needs."""
+    keepers = checkpoints.callbacks(folder, cfg.best.metric, cfg.best.mode)
+    terminal = sys.stdout.isatty()
+    shown = RichProgressBar(leave=False) if terminal else EpochLines()
+    own = [instantiate(node) for node in cfg.callback.values()]
+    return instantiate(
+        cfg.trainer,
+        **settings,
+        default_root_dir=str(folder),
+        logger=build_loggers(cfg, folder, resumed),
+        callbacks=[*own, shown, *keepers],
+        plugins=[checkpoints.AtomicCheckpointIO()],
+        enable_progress_bar=terminal,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        use_distributed_sampler=False,
+        reload_dataloaders_every_n_epochs=1,
+    )
+
+
+def build_loggers(cfg: DictConfig, folder: Path, resumed: dict[str, Any] | None) -> list[Any]:
+    """The configured loggers; TensorBoard forgets what was logged after the resumed checkpoint."""
+    loggers = []
+    for node in cfg.logger.values():
+        logger = instantiate(node, save_dir=str(folder))
+        if isinstance(logger, TensorBoardLogger) and resumed is not None:
+            logger = instantiate(node, save_dir=str(folder), purge_step=resumed["global_step"] + 1)
+        loggers.append(logger)
+    return loggers
+
+
+def _record_hyperparameters(trainer: pl.Trainer, cfg: DictConfig, metrics: dict[str, Any]) -> None:
+    """TensorBoard's hparams record, once, with the final metrics."""
+    scalars = {name: value for name, value in metrics.items() if name.startswith(("test/", "val/"))}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(config.flatten(cfg), scalars)
+            logger.save()
+
+
+def load(folder: str | Path) -> Classifier:
+    """The trained classifier of a run's folder (best epoch); called on values it returns scores.
+
+    `.network` is the network, `.encoder` and `.decoder` its neighbours.
+    Raises RunError if there is no run, or its checkpoint cannot be used.
+    """
+    cfg = folders.saved_config(folder)
+    config.check(cfg)
+    _, classifier, _ = build(cfg)
+    checkpoints.load_weights(classifier, path_of(folder, BEST))
+    return classifier.eval()

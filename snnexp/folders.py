@@ -1,0 +1,70 @@
+"""A run's folder: who may write into it, and what continues it."""
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from snnexp.errors import RunError
+
+SUMMARY = "summary.json"
+UNWRITABLE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOTDIR)
+
+
+def saved_config(folder: str | Path) -> DictConfig:
+    """The configuration that a run's folder was made with; RunError if it has none."""
+    path = Path(folder) / ".hydra" / "config.yaml"
+    if not path.is_file():
+        raise RunError(f"{folder}: this is no run's folder; it has no .hydra/config.yaml")
+    cfg = OmegaConf.load(path)
+    assert isinstance(cfg, DictConfig)
+    return cfg
+
+
+def claim(folder: str | Path, cfg: DictConfig) -> None:
+    """Refuse a folder that is complete, of another configuration, of something else, or unwritable.
+
+    An empty or new folder, and an interrupted run of the same configuration, are fine.
+    """
+    folder = Path(folder)
+    if (folder / SUMMARY).exists():
+        raise RunError(
+            f"{folder}: this run is complete and is never overwritten; choose another folder with "
+            f"hydra.run.dir, or read it with python -m snnexp.evaluate run={folder}"
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        if not (folder / ".hydra" / "config.yaml").is_file():
+            raise RunError(
+                f"{folder}: the folder exists and holds no run; choose another with hydra.run.dir"
+            )
+        if _plain(saved_config(folder)) != _plain(cfg):
+            raise RunError(
+                f"{folder}: the folder holds a run of another configuration; choose another with "
+                f"hydra.run.dir, or continue that run with python train.py resume={folder}"
+            )
+    _refuse_unwritable(folder)
+
+
+def _plain(cfg: DictConfig) -> object:
+    return OmegaConf.to_container(cfg, resolve=False)
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0" * 65536)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: str | Path, error: OSError) -> RunError:
+    """The system's complaint with the path that it leaves out."""
+    return RunError(
+        f"{folder}: the folder cannot be written ({error.strerror or error}); free space there, or "
+        "choose another with hydra.run.dir"
+    )

@@ -1,0 +1,113 @@
+"""What a network is fed: dense spikes, events or static values.
+
+A reader asks for `dense()`, a synapse for `project(weight)`, which costs what the kind of input
+allows: static values are projected once, events one by one.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+Weight = Float[Tensor, "neuron channel"]
+Current = Float[Tensor, "time batch neuron"]
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """A frozen record of tensors and numbers that moves between devices as a whole."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same record with its tensors on `device`."""
+        moved = (
+            value.to(device) if isinstance(value, Tensor) else value
+            for value in (getattr(self, field.name) for field in fields(self))
+        )
+        return type(self)(*moved)
+
+
+@dataclass(frozen=True)
+class Dense(_Tensors):
+    """Spikes on the time grid, [time, batch, channel]; non-negative whole numbers."""
+
+    spikes: Float[Tensor, "time batch channel"]
+
+    @property
+    def num_steps(self) -> int:
+        return self.spikes.shape[0]
+
+    @property
+    def batch_size(self) -> int:
+        return self.spikes.shape[1]
+
+    @property
+    def num_channels(self) -> int:
+        return self.spikes.shape[2]
+
+    def dense(self) -> Float[Tensor, "time batch channel"]:
+        return self.spikes
+
+    def project(
+        self, weight: Float[Tensor, "neuron channel"]
+    ) -> Float[Tensor, "time batch neuron"]:
+        """One matrix product over time x batch."""
+        return functional.linear(self.spikes, weight)
+
+
+@dataclass(frozen=True)
+class Events(_Tensors):
+    """Spikes as flat arrays, one entry an event; events in one bin add up."""
+
+    step: Int[Tensor, " event"]
+    sample: Int[Tensor, " event"]
+    channel: Int[Tensor, " event"]
+    num_steps: int
+    batch_size: int
+    num_channels: int
+
+    def dense(self) -> Float[Tensor, "time batch channel"]:
+        grid = torch.zeros(
+            self.num_steps, self.batch_size, self.num_channels, device=self.step.device
+        )
+        one = torch.ones((), device=self.step.device)
+        return grid.index_put_((self.step, self.sample, self.channel), one, accumulate=True)
+
+    def project(
+        self, weight: Float[Tensor, "neuron channel"]
+    ) -> Float[Tensor, "time batch neuron"]:
+        """Adds one row of weights an event: cheap where few channels spike."""
+        rows = weight.new_zeros(self.num_steps * self.batch_size, weight.shape[0])
+        target = self.step * self.batch_size + self.sample
+        rows = rows.index_add(0, target, weight.t()[self.channel])
+        return rows.view(self.num_steps, self.batch_size, weight.shape[0])
+
+
+@dataclass(frozen=True)
+class Static(_Tensors):
+    """Values [batch, channel] that are applied at each of `num_steps` steps."""
+
+    values: Float[Tensor, "batch channel"]
+    num_steps: int
+
+    @property
+    def batch_size(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def num_channels(self) -> int:
+        return self.values.shape[1]
+
+    def dense(self) -> Float[Tensor, "time batch channel"]:
+        return self.values.expand(self.num_steps, -1, -1)
+
+    def project(
+        self, weight: Float[Tensor, "neuron channel"]
+    ) -> Float[Tensor, "time batch neuron"]:
+        """Projected once; every step is a view of it."""
+        return functional.linear(self.values, weight).expand(self.num_steps, -1, -1)
+
+
+Inputs = Dense | Events | Static

@@ -1,0 +1,54 @@
+"""Loggers beside those of Lightning."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.loggers import Logger
+
+
+class EpochTable(Logger):
+    """`metrics.csv`: one row an epoch, a column a metric; epoch 0 is the untrained network.
+
+    A run that is continued keeps its rows; an epoch that is run again replaces its row.
+    save_dir: the run's folder.
+    """
+
+    def __init__(self, *, save_dir: str):
+        super().__init__()
+        self.path = Path(save_dir) / "metrics.csv"
+        self.rows: dict[int, dict[str, Any]] = {}
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    values = {name: float(text) for name, text in row.items() if text}
+                    self.rows[int(values["epoch"])] = values
+            self.rows = dict(sorted(self.rows.items()))
+
+    @property
+    def name(self) -> str:
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add to the row of the epoch that `metrics` names; without one there is no row."""
+        if "epoch" in metrics and not any(name.startswith("test/") for name in metrics):
+            epoch = int(metrics["epoch"])
+            self.rows.setdefault(epoch, {"epoch": epoch}).update({"step": step, **metrics})
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `.hydra/config.yaml` holds them."""
+
+    def save(self) -> None:
+        """Write the table atomically."""
+        columns = list(dict.fromkeys(name for row in self.rows.values() for name in row))
+        partial = self.path.with_suffix(".tmp")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(self.rows.values())
+        partial.replace(self.path)

@@ -1,0 +1,138 @@
+"""Firing rates and synaptic operations, counted from a network's activity."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from snnexp.activity import Activity, LayerActivity
+from snnexp.inputs import Static
+from snnexp.models import Network
+
+SATURATED = 0.5
+"""Spikes per step from which on a neuron counts as saturated."""
+
+
+class ActivityMetrics(Metric):
+    """Counts the activity of `network` over a split; the counters are whole numbers.
+
+    Synaptic operations follow NeuroBench 2.3 (Yik et al. 2025): for every step, one operation for
+    each connection whose weight is not zero and whose input is not zero; accumulates (AC) where
+    the input is spikes, multiply-accumulates (MAC) where it is analog, that is `Static`. A static
+    input counts at each step, although the kernel projects it once. The weights are those at the
+    time of `compute`.
+    """
+
+    def __init__(self, network: Network, dt: float):
+        super().__init__()
+        self._network = [network]  # in a list, so that it is not registered as a submodule
+        self.dt = dt
+        sizes = {name: layer.neuron.size for name, layer in network.layers.items()}
+        self.spiking = [name for name, layer in network.layers.items() if layer.neuron.spiking]
+        self._count("samples", 1)
+        self._count("steps", 1)
+        self._count("silent", 1)
+        self._count("analog", 1)
+        self._count("input_spikes", 1)
+        self._count("active_input", next(iter(network.layers.values())).synapse.weight.shape[1])
+        for name in self.spiking:
+            self._count(f"spikes_{name}", sizes[name])
+            self._count(f"active_{name}", sizes[name])
+            self._count(f"fed_back_{name}", sizes[name])
+            self._count(f"window_{name}", 1)
+
+    def _count(self, name: str, size: int) -> None:
+        self.add_state(name, torch.zeros(size, dtype=torch.long), dist_reduce_fx="sum")
+
+    def _add(self, name: str, amount: Tensor | int) -> None:
+        setattr(self, name, getattr(self, name) + amount)
+
+    @torch.no_grad()
+    def update(self, activity: Activity) -> None:
+        """Add one batch."""
+        inputs = activity.inputs
+        self._add("samples", inputs.batch_size)
+        self._add("steps", inputs.batch_size * inputs.num_steps)
+        if isinstance(inputs, Static):
+            self._add("analog", 1)
+            self._add("active_input", (inputs.values != 0).sum(0) * inputs.num_steps)
+        else:
+            spikes = inputs.dense()
+            self._add("input_spikes", spikes.sum().long())
+            self._add("active_input", (spikes != 0).sum((0, 1)))
+        for name in self.spiking:
+            self._update_layer(name, activity.layers[name])
+        self._add("silent", _silent(activity.readout).sum())
+
+    def _update_layer(self, name: str, layer: LayerActivity) -> None:
+        assert layer.spikes is not None
+        active = (layer.spikes != 0).sum(1)
+        self._add(f"spikes_{name}", layer.spikes.sum((0, 1)).long())
+        self._add(f"active_{name}", active.sum(0))
+        self._add(f"fed_back_{name}", active[:-1].sum(0))
+        if layer.margin is not None:
+            window = self._network[0].layers[name].neuron.surrogate.half_width
+            self._add(f"window_{name}", (layer.margin.abs() <= window).sum())
+
+    def neuron_rates(self) -> dict[str, Tensor]:
+        """Each spiking layer's mean rate by neuron, in Hz, [neuron]."""
+        seconds = self.steps.item() * self.dt  # type: ignore[union-attr]
+        return {name: getattr(self, f"spikes_{name}") / seconds for name in self.spiking}
+
+    def compute(self) -> dict[str, float]:
+        """Rates in Hz, counts per sample and shares in [0, 1], by layer and for the network."""
+        samples, steps = int(self.samples), int(self.steps)  # type: ignore[arg-type]
+        values: dict[str, float] = {}
+        spikes, neurons = 0, 0
+        for name in self.spiking:
+            counts = getattr(self, f"spikes_{name}")
+            size, total = counts.numel(), int(counts.sum())
+            spikes, neurons = spikes + total, neurons + size
+            values |= {
+                f"rate_hz/{name}": total / (size * steps * self.dt),
+                f"spikes_per_neuron/{name}": total / (size * samples),
+                f"spikes_per_step/{name}": total / (size * steps),
+                f"dead/{name}": float((counts == 0).double().mean()),
+                f"saturated/{name}": float((counts >= SATURATED * steps).double().mean()),
+                f"in_window/{name}": int(getattr(self, f"window_{name}")) / (size * steps),
+            }
+        values |= {
+            "rate_hz": spikes / (neurons * steps * self.dt),
+            "spikes_per_sample": spikes / samples,
+            "input_spikes_per_sample": int(self.input_spikes) / samples,  # type: ignore[arg-type]
+            "silent_output_fraction": int(self.silent) / samples,  # type: ignore[arg-type]
+        }
+        for kind, operations in zip(("ac", "mac"), self._operations(), strict=True):
+            for name, count in operations.items():
+                values[f"synops_{kind}/{name}"] = count / samples
+            values[f"synops_{kind}_per_sample"] = sum(operations.values()) / samples
+        return values
+
+    def _operations(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Effective ACs and MACs of each synapse, over all samples."""
+        accumulates: dict[str, int] = {}
+        multiplies: dict[str, int] = {}
+        source = "active_input"
+        for name, layer in self._network[0].layers.items():
+            first = source == "active_input"
+            kind = multiplies if first and int(self.analog) else accumulates  # type: ignore[arg-type]
+            kind[name] = _fan_out(layer.synapse.weight, getattr(self, source))
+            if layer.neuron.recurrent is not None:
+                fed_back = getattr(self, f"fed_back_{name}")
+                accumulates[f"{name}_recurrent"] = _fan_out(layer.neuron.recurrent, fed_back)
+            source = f"active_{name}"
+        return accumulates, multiplies
+
+
+def _fan_out(weight: Tensor, active: Tensor) -> int:
+    """Operations that `active` [channel] input events cause through `weight` [neuron, channel]."""
+    return int(((weight != 0).sum(0) * active).sum())
+
+
+def _silent(readout: LayerActivity) -> Tensor:
+    """The samples for which the readout said nothing: no spike, or a membrane that never moved."""
+    if readout.spikes is not None:
+        return readout.spikes.sum((0, 2)) == 0
+    assert readout.membrane is not None
+    return (readout.membrane == readout.membrane[:1]).all(0).all(1) & (
+        readout.membrane[0] == 0
+    ).all(1)

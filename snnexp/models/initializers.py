@@ -1,0 +1,57 @@
+"""Initial weights, one draw a layer; `layer` counts from 0 at the input."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from snnexp.checks import require, require_positive
+
+
+class Normal:
+    """w ~ N(mean, std); `mean` and `std` are numbers, or lists with an entry a layer.
+
+    fan_in_scaled: the mean is divided by the number of inputs and the standard deviation by its
+    root, so that the summed input keeps its size whatever the width.
+    """
+
+    def __init__(
+        self, *, mean: float | Sequence[float], std: float | Sequence[float], fan_in_scaled: bool
+    ):
+        self.mean, self.std, self.fan_in_scaled = mean, std, fan_in_scaled
+        for value in std if isinstance(std, Sequence) else [std]:
+            require(value >= 0, f"std: {value!r}; it must not be negative")
+
+    def fill(self, weight: Tensor, layer: int) -> None:
+        """Draw `weight` [neuron, input] of the given layer in place."""
+        mean, std = self._of_layer("mean", layer), self._of_layer("std", layer)
+        if self.fan_in_scaled:
+            mean, std = mean / weight.shape[1], std / weight.shape[1] ** 0.5
+        with torch.no_grad():
+            weight.normal_(mean, std)
+
+    def _of_layer(self, name: str, layer: int) -> float:
+        value = getattr(self, name)
+        if not isinstance(value, Sequence):
+            return float(value)
+        require(
+            layer < len(value),
+            f"{name}: {len(value)} entries for at least {layer + 1} layers; "
+            "give one number, or one an entry for each layer and the readout",
+        )
+        return float(value[layer])
+
+
+class Kaiming:
+    """w ~ U(-b, b) with b = gain sqrt(3 / inputs), after He et al. 2015.
+
+    gain 1 / sqrt(3) is the default of torch's Linear layer.
+    """
+
+    def __init__(self, *, gain: float):
+        (self.gain,) = require_positive(gain=gain)
+
+    def fill(self, weight: Tensor, layer: int) -> None:
+        """Draw `weight` [neuron, input] of the given layer in place."""
+        bound = self.gain * (3 / weight.shape[1]) ** 0.5
+        nn.init.uniform_(weight, -bound, bound)

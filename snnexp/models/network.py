@@ -1,0 +1,141 @@
+"""A network: a list of (synapse, neuron) layers, run on a backend."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from snnexp.activity import Activity, LayerActivity
+from snnexp.checks import require, require_whole
+from snnexp.inputs import Dense, Inputs
+from snnexp.kernels import Scan, State
+from snnexp.models.neurons import Neuron
+from snnexp.models.synapses import Linear
+
+
+class Backend(Protocol):
+    """How a network is run: three hooks, of which the ideal backend changes none."""
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """The weight as the device holds it."""
+        ...
+
+    def scan(
+        self,
+        neuron: Neuron,
+        current: Tensor,
+        state: State | None,
+        membrane: bool,
+        margin: bool,
+    ) -> Scan:
+        """The neurons as the device runs them."""
+        ...
+
+    def trace(self, membrane: Tensor) -> Tensor:
+        """The membrane as the device reads it."""
+        ...
+
+
+class Initializer(Protocol):
+    """Draws a layer's weights in place; `layer` counts from 0 at the input."""
+
+    def fill(self, weight: Tensor, layer: int) -> None: ...
+
+
+class Layer(nn.Module):
+    """A synapse and the neurons that it drives."""
+
+    def __init__(self, synapse: Linear, neuron: Neuron):
+        super().__init__()
+        self.synapse, self.neuron = synapse, neuron
+
+    def forward(
+        self, inputs: Inputs, state: State | None, backend: Backend, membrane: bool, margin: bool
+    ) -> tuple[LayerActivity, State]:
+        current = self.synapse(inputs, backend.weight(self.synapse.weight))
+        scan = backend.scan(self.neuron, current, state, membrane, margin)
+        trace = None if scan.membrane is None else backend.trace(scan.membrane)
+        return LayerActivity(scan.spikes, trace, scan.margin), scan.state
+
+
+class Network(nn.Module):
+    """Hidden layers of one kind of neuron and a readout: (inputs, state) -> (Activity, state).
+
+    neuron, readout: factories that take `size` and `dt`. init: draws the weights, first of each
+    synapse, then of the recurrent connections. dt in s;
+    """
+
+    def __init__(
+        self,
+        *,
+        num_inputs: int,
+        num_outputs: int,
+        dt: float,
+        backend: Backend,
+        hidden_sizes: Sequence[int],
+        neuron: Callable[..., Neuron],
+        readout: Callable[..., Neuron],
+        init: Initializer,
+    ):
+        super().__init__()
+        require(len(hidden_sizes) > 0, "hidden_sizes: []; give at least one layer, such as [120]")
+        for size in hidden_sizes:
+            require_whole(1, hidden_sizes=size)
+        self.backend = backend
+        self.layers = nn.ModuleDict()
+        sizes = [num_inputs, *hidden_sizes, num_outputs]
+        for index, (fan_in, size) in enumerate(pairwise(sizes)):
+            is_readout = index == len(hidden_sizes)
+            key = "readout" if is_readout else "neuron"
+            population = _keyed(key, readout if is_readout else neuron, size=size, dt=dt)
+            layer = Layer(Linear(num_inputs=fan_in, num_outputs=size), population)
+            require(
+                population.spiking or is_readout,
+                f"neuron: {type(population).__name__} does not spike; it can only be the readout",
+            )
+            init.fill(layer.synapse.weight, index)
+            if population.recurrent is not None:
+                init.fill(population.recurrent, index)
+            self.layers["readout" if is_readout else f"hidden{index + 1}"] = layer
+
+    def forward(
+        self,
+        inputs: Inputs,
+        state: dict[str, State] | None = None,
+        record_membrane: bool = False,
+        record_margin: bool = False,
+    ) -> tuple[Activity, dict[str, State]]:
+        """Run one segment of time from `state` (None: every neuron at rest).
+
+        record_membrane: keep the hidden layers' membranes (the readout's is always kept);
+        record_margin: keep every spiking layer's distance to its threshold.
+        """
+        layers: dict[str, LayerActivity] = {}
+        states: dict[str, State] = {}
+        flow = inputs
+        for name, layer in self.layers.items():
+            membrane = record_membrane or name == "readout"
+            before = state[name] if state is not None else None
+            layers[name], states[name] = layer(flow, before, self.backend, membrane, record_margin)
+            if layers[name].spikes is not None:
+                flow = Dense(layers[name].spikes)
+        return Activity(inputs, layers), states
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every synaptic matrix by layer, the recurrent ones as `<layer>_recurrent`."""
+        matrices: dict[str, Tensor] = {}
+        for name, layer in self.layers.items():
+            matrices[name] = layer.synapse.weight
+            if layer.neuron.recurrent is not None:
+                matrices[f"{name}_recurrent"] = layer.neuron.recurrent
+        return matrices
+
+
+def _keyed(key: str, factory: Callable[..., Neuron], **arguments: object) -> Neuron:
+    """Build with `factory`; its complaint then opens with the full key `key.argument`."""
+    try:
+        return factory(**arguments)
+    except ValueError as error:
+        cause = error.__cause__ if isinstance(error.__cause__, ValueError) else error
+        raise ValueError(f"{key}.{cause}") from error

@@ -1,0 +1,220 @@
+"""Neuron models: each documents its update and hands its whole current to one scan over time."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from snnexp import kernels
+from snnexp.checks import require, require_between, require_choice, require_positive, require_whole
+from snnexp.kernels import CubaParameters, LIFParameters, Scan, State
+from snnexp.models.surrogates import Surrogate
+
+
+class Neuron(nn.Module):
+    """A population of `size` neurons on a time grid of step `dt`, in s.
+
+    A subclass implements `scan` and sets `spiking`. With `recurrent`, the spikes of one step reach
+    the population at the next through the matrix `recurrent` [to, from], which the network fills.
+    """
+
+    spiking = True
+    surrogate: Surrogate | None = None
+
+    def __init__(self, *, size: int, dt: float, recurrent: bool = False):
+        super().__init__()
+        (self.size,) = require_whole(1, size=size)
+        (self.dt,) = require_positive("s", dt=dt)
+        self.recurrent = nn.Parameter(torch.zeros(size, size)) if recurrent else None
+
+    def scan(
+        self,
+        current: Float[Tensor, "time batch neuron"],
+        recurrent: Float[Tensor, "neuron neuron"] | None,
+        state: State | None,
+        membrane: bool,
+        margin: bool,
+    ) -> Scan:
+        """Run the population over `current` from `state` (None: at rest).
+
+        `recurrent` is the matrix as the backend holds it. `membrane` and `margin` ask for traces.
+        """
+        raise NotImplementedError
+
+
+class LIF(Neuron):
+    """Leaky integrate and fire, on the grid: the decay is a factor per step.
+
+    v(t) = beta v(t-1) + x(t), z(t) = H(v(t) - threshold), then the reset R:
+    `subtract` v - threshold z, `subtract_scaled` v - beta threshold z, `zero` v (1 - z), `none`.
+    reset_delay: the reset acts in the step after the spike: `subtract` after the decay (the
+    membrane loses a full threshold), `zero` before it.
+    spike_from: `after` returns z(t); `before` returns z(t-1), the spike of the membrane before its
+    update, as in snnTorch's tutorial 5 and Spyx.
+    strict: H(0) = 0, else 1. detach_reset: the reset carries no gradient.
+    The recorded membrane is v(t) after its reset, so that with `reset_delay` spikes show as
+    v > threshold. beta = exp(-dt / tau) relates to a time constant tau.
+    After Eshraghian et al. 2023 (snnTorch), equations 4 and 5.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        dt: float,
+        beta: float,
+        threshold: float,
+        reset: str,
+        reset_delay: bool,
+        detach_reset: bool,
+        spike_from: str,
+        strict: bool,
+        recurrent: bool,
+        surrogate: Surrogate,
+    ):
+        super().__init__(size=size, dt=dt, recurrent=recurrent)
+        (self.beta,) = require_between(0, 1, beta=beta)
+        (self.threshold,) = require_positive(threshold=threshold)
+        (self.reset,) = require_choice(("subtract", "subtract_scaled", "zero", "none"), reset=reset)
+        (self.spike_from,) = require_choice(("after", "before"), spike_from=spike_from)
+        self.reset_delay, self.detach_reset, self.strict = reset_delay, detach_reset, strict
+        self.surrogate = surrogate
+
+    def scan(self, current, recurrent, state, membrane, margin):
+        surrogate, strict = self.surrogate, self.strict
+        parameters = LIFParameters(
+            beta=self.beta,
+            threshold=self.threshold,
+            reset=self.reset,
+            reset_delay=self.reset_delay,
+            detach_reset=self.detach_reset,
+            spike_from=self.spike_from,
+            spike=lambda u: surrogate.spike(u, strict),
+        )
+        return kernels.lif(current, parameters, recurrent, state, membrane, margin)
+
+
+class LI(Neuron):
+    """Leaky integrator without spikes: v(t) = beta v(t-1) + g x(t).
+
+    g = 1 - beta if `normalized`, so that a constant input is its own fixed point; else 1.
+    """
+
+    spiking = False
+
+    def __init__(self, *, size: int, dt: float, beta: float, normalized: bool):
+        super().__init__(size=size, dt=dt)
+        (self.beta,) = require_between(0, 1, beta=beta)
+        self.gain = 1 - beta if normalized else 1.0
+
+    def scan(self, current, recurrent, state, membrane, margin):
+        return kernels.li(current, self.beta, self.gain, state)
+
+
+class CubaLIF(Neuron):
+    """Current-based leaky integrate and fire; times in s, voltages without unit.
+
+    method `exponential` (Neftci et al. 2019, with the new current and a normalised input):
+      i(t) = a i(t-1) + x(t), v~ = b (v(t-1) - leak) + leak + g i(t),
+      a = exp(-dt / tau_syn), b = exp(-dt / tau_mem), g = 1 - b.
+    method `euler` (explicit; hxtorch's, with its synaptic delay of one step):
+      v~ = v(t-1) + dt / tau_mem (leak - v(t-1)) + g i(t-1), g = dt / tau_mem,
+      i(t) = i(t-1) (1 - dt / tau_syn) + x(t).
+    Unless `normalized`, g = 1.
+    Then z(t) = H(v~ - threshold) with H(0) = 0, and v(t) = reset at a spike, else v~.
+    tau_ref: for ceil(tau_ref / dt) steps after a spike v is held at `reset` while i goes on.
+    The recorded membrane is v(t), after its reset. `detach_reset`: the reset carries no gradient.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        dt: float,
+        tau_mem: float,
+        tau_syn: float,
+        tau_ref: float,
+        threshold: float,
+        leak: float,
+        reset: float,
+        method: str,
+        normalized: bool,
+        detach_reset: bool,
+        recurrent: bool,
+        surrogate: Surrogate,
+    ):
+        super().__init__(size=size, dt=dt, recurrent=recurrent)
+        require(tau_ref >= 0, f"tau_ref: {tau_ref!r} s; it must not be negative")
+        require(threshold > reset, f"threshold: {threshold!r}; it must lie above reset = {reset!r}")
+        require(threshold > leak, f"threshold: {threshold!r}; it must lie above leak = {leak!r}")
+        self.surrogate = surrogate
+        self.constants = cuba_parameters(
+            dt,
+            tau_mem,
+            tau_syn,
+            method,
+            normalized,
+            leak=leak,
+            threshold=threshold,
+            reset=reset,
+            refractory_steps=tau_ref / dt,
+            detach_reset=detach_reset,
+            spike=surrogate.spike,
+        )
+
+    def scan(self, current, recurrent, state, membrane, margin):
+        return kernels.cuba_lif(current, self.constants, recurrent, state, membrane, margin)
+
+
+class CubaLI(Neuron):
+    """Current-based leaky integrator: `CubaLIF` without threshold and reset; times in s."""
+
+    spiking = False
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        dt: float,
+        tau_mem: float,
+        tau_syn: float,
+        leak: float,
+        method: str,
+        normalized: bool,
+    ):
+        super().__init__(size=size, dt=dt)
+        self.constants = cuba_parameters(dt, tau_mem, tau_syn, method, normalized, leak=leak)
+
+    def scan(self, current, recurrent, state, membrane, margin):
+        return kernels.cuba_li(current, self.constants, state)
+
+
+def cuba_parameters(
+    dt: float, tau_mem: float, tau_syn: float, method: str, normalized: bool, **rest: Any
+) -> CubaParameters:
+    """The per-step factors of `CubaLIF`'s equations.
+
+    Raises ValueError for an unknown method, and for a time constant below dt with `euler`.
+    """
+    require_positive("s", tau_mem=tau_mem, tau_syn=tau_syn)
+    require_choice(("exponential", "euler"), method=method)
+    if method == "exponential":
+        keep_mem, keep_syn = math.exp(-dt / tau_mem), math.exp(-dt / tau_syn)
+        gain_mem = 1 - keep_mem
+    else:
+        for name, tau in (("tau_mem", tau_mem), ("tau_syn", tau_syn)):
+            require(
+                tau >= dt,
+                f"{name}: {tau!r} s is below time.dt = {dt!r} s, where explicit Euler is unstable; "
+                "raise it, lower time.dt, or choose method: exponential",
+            )
+        keep_mem, keep_syn, gain_mem = 1 - dt / tau_mem, 1 - dt / tau_syn, dt / tau_mem
+    return CubaParameters(
+        keep_mem=keep_mem,
+        gain_mem=gain_mem if normalized else 1.0,
+        keep_syn=keep_syn,
+        delayed=method == "euler",
+        **rest,
+    )

@@ -1,0 +1,377 @@
+"""Finished runs read from disk: grouped by configuration, averaged and compared over seeds."""
+
+import difflib
+import json
+import math
+import re
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from snnexp.errors import RunError
+
+CONFIG = Path(".hydra") / "config.yaml"
+IGNORED = ("seed", "reference")
+"""Keys of a configuration that do not tell one variant from another."""
+
+MOST_SEEDS = 10_000
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run. `setting` is its configuration without the seed, see `setting_of`."""
+
+    folder: Path
+    config: dict[str, Any]
+    overrides: tuple[str, ...]
+    summary: dict[str, Any]
+    setting: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        return self.config["seed"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one setting, one a seed, in the order of the seeds; `repeats` were left out."""
+
+    label: str
+    runs: tuple[Run, ...]
+    repeats: int = 0
+
+    def values(self, metric: str) -> dict[int, float]:
+        """The metric of every seed that has it as a number."""
+        found = {run.seed: run.summary[metric] for run in self.runs if metric in run.summary}
+        return {seed: float(value) for seed, value in found.items() if _is_number(value)}
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Mean, sample standard deviation (n - 1; none for one value) and number of values."""
+
+    mean: float
+    deviation: float | None
+    count: int
+
+    def __str__(self) -> str:
+        if not self.deviation or not math.isfinite(self.deviation):
+            mean = f"{self.mean:.0f}" if abs(self.mean) >= 1000 else f"{self.mean:.4g}"
+            return mean if self.deviation is None else f"{mean} ± {self.deviation:g}"
+        decimals = min(max(0, 1 - math.floor(math.log10(self.deviation))), 12)
+        return f"{self.mean:.{decimals}f} ± {self.deviation:.{decimals}f}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A - B over the seeds that both have; `interval` is None where one seed gives none."""
+
+    seeds: tuple[int, ...]
+    statistic: Statistic
+    interval: tuple[float, float] | None
+    unpaired_a: tuple[int, ...]
+    unpaired_b: tuple[int, ...]
+
+
+def find_runs(folders: Sequence[Path | str]) -> list[Run]:
+    """The complete runs in the given folders and below; RunError where there is none."""
+    if runs := [read_run(folder) for folder in _run_folders(folders) if is_complete(folder)]:
+        return runs
+    places = ", ".join(str(folder) for folder in folders)
+    unfinished = find_incomplete(folders)
+    way = "\n".join(continuation(folder) for folder in unfinished)
+    raise RunError(
+        f"{places}: no complete run there; "
+        + (f"continue an incomplete one:\n{way}" if unfinished else "start one: python train.py")
+    )
+
+
+def find_incomplete(folders: Sequence[Path | str]) -> list[Path]:
+    """The runs in the given folders and below that have no `summary.json` (yet)."""
+    return [folder for folder in _run_folders(folders) if not is_complete(folder)]
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder holds a finished run."""
+    return (folder / "summary.json").is_file() and (folder / CONFIG).is_file()
+
+
+def continuation(folder: Path) -> str:
+    """The command that continues an incomplete run."""
+    return f"python train.py resume={folder}"
+
+
+def read_run(folder: Path) -> Run:
+    """The run of a folder; RunError where a file of it cannot be read."""
+    config = _read_config(folder)
+    path = folder / "summary.json"
+    try:
+        summary = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    overrides = folder / ".hydra" / "overrides.yaml"
+    words = yaml.safe_load(overrides.read_text()) if overrides.is_file() else None
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise _unreadable(folder / CONFIG, error) from error
+    return Run(folder, plain, tuple(words or ()), summary, read_setting(folder))
+
+
+def read_setting(folder: Path) -> dict[str, Any]:
+    """The setting of a run, complete or not."""
+    try:
+        return setting_of(_read_config(folder))
+    except OmegaConfBaseException as error:
+        raise _unreadable(folder / CONFIG, error) from error
+
+
+def setting_of(config: DictConfig) -> dict[str, Any]:
+    """What all seeds of a variant share: plain containers, without `seed` and `reference`.
+
+    Resolved with a fixed seed, so that a `${seed}` elsewhere makes no difference either.
+    """
+    neutral = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
+    neutral["seed"] = 0
+    plain = OmegaConf.to_container(neutral, resolve=True)
+    return {key: value for key, value in plain.items() if key not in IGNORED}
+
+
+def fingerprint(setting: Mapping[str, Any]) -> str:
+    """A short hash of a setting; the order of its keys does not matter."""
+    text = json.dumps(setting, sort_keys=True, default=str)
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Runs by setting, in the order met; of several runs of one seed the newest counts."""
+    settings: dict[str, list[Run]] = {}
+    for run in runs:
+        settings.setdefault(fingerprint(run.setting), []).append(run)
+    groups = []
+    for members in settings.values():
+        by_age = sorted(members, key=lambda run: (run.folder / "summary.json").stat().st_mtime)
+        seeds = {run.seed: run for run in by_age}
+        groups.append([seeds[seed] for seed in sorted(seeds)])
+    repeats = [len(all_) - len(kept) for all_, kept in zip(settings.values(), groups, strict=True)]
+    labels = describe_groups(groups)
+    return [
+        Group(label, tuple(members), repeated)
+        for label, members, repeated in zip(labels, groups, repeats, strict=True)
+    ]
+
+
+def describe_groups(groups: Sequence[Sequence[Run]]) -> list[str]:
+    """A label for each group: the overrides that not all share, else how the settings differ."""
+    changes = [_changes(members[0]) for members in groups]
+    shared = set.intersection(*map(set, changes)) if len(changes) > 1 else set()
+    labels = [" ".join(word for word in words if word not in shared) for words in changes]
+    for label in {label for label in labels if labels.count(label) > 1}:
+        places = [index for index, other in enumerate(labels) if other == label]
+        told = _differences([groups[index][0].setting for index in places])
+        for index, text in zip(places, told, strict=True):
+            labels[index] = f"{label} {text}".strip()
+    return [label or "default" for label in labels]
+
+
+def require_metric(groups: Sequence[Group], metric: str) -> None:
+    """Raise RunError, with close matches, where no run has the metric."""
+    names = sorted({name for group in groups for run in group.runs for name in run.summary})
+    if not any(group.values(metric) for group in groups):
+        close = difflib.get_close_matches(metric, names, n=3, cutoff=0.5) or names
+        raise RunError(f"metric {metric!r}: no run has it as a number; choose {', '.join(close)}")
+
+
+def summarize(values: Sequence[float]) -> Statistic:
+    """Mean and sample standard deviation of at least one value; a value may be nan or infinite."""
+    if not all(map(math.isfinite, values)):
+        return Statistic(
+            sum(values) / len(values), math.nan if len(values) > 1 else None, len(values)
+        )
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Statistic(statistics.fmean(values), deviation, len(values))
+
+
+def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Difference:
+    """Values of A minus those of B, paired by seed, with the 95 % interval of Student's t."""
+    seeds = tuple(sorted(a.keys() & b.keys()))
+    if not seeds:
+        raise RunError(
+            f"no common seed: A has {_listed(a)}, B has {_listed(b)}; "
+            "run both with the same seeds, such as python train.py -m ... seed=0,1,2"
+        )
+    statistic = summarize([a[seed] - b[seed] for seed in seeds])
+    interval = None
+    if statistic.deviation is not None:
+        width = _half_width(statistic.deviation, len(seeds))
+        interval = (statistic.mean - width, statistic.mean + width)
+    unpaired = [tuple(sorted(own.keys() - set(seeds))) for own in (a, b)]
+    return Difference(seeds, statistic, interval, *unpaired)
+
+
+def seeds_needed(statistic: Statistic) -> int | None:
+    """About how many seeds give an interval without 0, if mean and deviation stay as they are.
+
+    None where none would, or where more than `MOST_SEEDS` would be needed.
+    """
+    mean, deviation = statistic.mean, statistic.deviation
+    if deviation is None or not math.isfinite(mean) or not math.isfinite(deviation) or mean == 0:
+        return None
+    least = (1.96 * deviation / mean) ** 2  # the normal quantile is below every one of Student's t
+    if least > MOST_SEEDS:
+        return None
+    count = max(2, math.ceil(least))
+    while _half_width(deviation, count) >= abs(mean):
+        count += 1
+    return count
+
+
+def t_quantile(probability: float, degrees: int) -> float:
+    """The quantile of Student's t for a probability of at least 1/2 and whole degrees of freedom.
+
+    Bisection on the angle atan(t / sqrt(degrees)), in which the probability is a finite sum.
+    """
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _t_within(middle, degrees) < 2 * probability - 1:
+            low = middle
+        else:
+            high = middle
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def table(groups: Sequence[Group], metrics: Sequence[str]) -> Table:
+    """One row a group: its label, its number of seeds, and mean ± deviation of each metric."""
+    built = Table("configuration")
+    for heading in ("n", *metrics):
+        built.add_column(heading, justify="right")
+    for group in groups:
+        cells = [_cell(group, metric) for metric in metrics]
+        # a Text, since rich reads the brackets of `regularizer=[readout]` as markup
+        built.add_row(Text(group.label), str(len(group.runs)), *cells)
+    if repeats := sum(group.repeats for group in groups):
+        built.caption = f"{repeats} more runs repeat a seed: the newest of a seed counts"
+    return built
+
+
+def console() -> Console:
+    """The terminal; what goes to a file or a pipe is wide enough for a table."""
+    return Console() if sys.stdout.isatty() else Console(width=200)
+
+
+def _run_folders(folders: Sequence[Path | str]) -> list[Path]:
+    found: dict[Path, Path] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise RunError(f"{folder}: no such folder; name a run, a multirun or outputs/")
+        found |= {run.resolve(): run for run in _walk(folder) if run.resolve() not in found}
+    return list(found.values())
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    if (folder / CONFIG).is_file():
+        yield folder
+        return
+    for child in sorted(folder.iterdir(), key=_natural):
+        if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
+            yield from _walk(child)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Job 2 before job 10."""
+    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", path.name)]
+
+
+def _read_config(folder: Path) -> DictConfig:
+    path = folder / CONFIG
+    try:
+        config = OmegaConf.load(path)
+    except (OSError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(config, DictConfig) or not isinstance(config.get("seed"), int):
+        raise RunError(f"{path}: no whole number as seed; remove the folder and run it again")
+    return config
+
+
+def _unreadable(path: Path, error: Exception) -> RunError:
+    return RunError(f"{path}: cannot be read ({error}); remove the run's folder and run it again")
+
+
+def _changes(run: Run) -> list[str]:
+    keys = {word: word.lstrip("+~").partition("=")[0] for word in run.overrides}
+    return [
+        word
+        for word, key in keys.items()
+        if key != "seed" and not key.startswith(("hydra.", "hydra/"))
+    ]
+
+
+def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What differs between settings; of a node of another class the class says enough."""
+    flat = [dict(_leaves(setting, "")) for setting in settings]
+    keys = sorted({key for leaves in flat for key in leaves})
+    changed = [key for key in keys if len({repr(leaves.get(key, ...)) for leaves in flat}) > 1]
+    nodes = tuple(key.removesuffix("_target_") for key in changed if key.endswith("._target_"))
+    short = [key for key in changed if not key.startswith(nodes) or key.endswith("._target_")]
+    told = [_tell(leaves, short) for leaves in flat]
+    return told if len(set(told)) == len(told) else [_tell(leaves, changed) for leaves in flat]
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for name, child in value.items():
+            yield from _leaves(child, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value
+
+
+def _tell(leaves: Mapping[str, Any], keys: Sequence[str]) -> str:
+    return " ".join(_word(key, str(leaves[key])) for key in keys if key in leaves)
+
+
+def _word(key: str, value: str) -> str:
+    node = key.removesuffix("._target_")
+    return f"{key}={value}" if node == key else f"{node}={value.rpartition('.')[2]}"
+
+
+def _cell(group: Group, metric: str) -> str:
+    values = list(group.values(metric).values())
+    if not values:
+        return "-"
+    return f"{summarize(values)}" + (f" (n={len(values)})" if len(values) < len(group.runs) else "")
+
+
+def _half_width(deviation: float, count: int) -> float:
+    return t_quantile(0.975, count - 1) * deviation / math.sqrt(count)
+
+
+def _t_within(angle: float, degrees: int) -> float:
+    """P(|T| <= sqrt(degrees) tan(angle)); Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    odd = degrees % 2
+    cosine = math.cos(angle)
+    term, total = cosine**odd, 0.0
+    for power in range(odd, degrees - 1, 2):
+        total += term
+        term *= cosine**2 * (power + 1) / (power + 2)
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _listed(seeds: Mapping[int, float]) -> str:
+    return ", ".join(map(str, sorted(seeds))) or "none"

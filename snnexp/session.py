@@ -1,0 +1,51 @@
+"""Runs from Python and continued runs: what `train.py` does, without Hydra's command line."""
+
+import logging
+from datetime import datetime
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from snnexp import config, folders
+from snnexp.experiment import Result
+from snnexp.experiment import run as run_experiment
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """The composed configuration, as `train.py` gets it with these overrides."""
+    import hydra
+
+    with hydra.initialize_config_dir(config_dir=str(config.directory())):
+        return hydra.compose("train", overrides=overrides)
+
+
+def run_composed(overrides: list[str], folder: str | Path | None) -> Result:
+    """See `snnexp.run`."""
+    cfg = compose(overrides)
+    if folder is None:
+        folder = Path("outputs") / "notebook" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+    folder = Path(folder)
+    config.check(cfg)
+    folders.claim(folder, cfg)
+    saved = folder / ".hydra"
+    saved.mkdir(exist_ok=True)
+    (saved / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    (saved / "overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(overrides)))
+    return run_experiment(cfg, folder)
+
+
+def resume(folder: str | Path) -> Result:
+    """Continue an interrupted run from its own saved configuration and last checkpoint.
+
+    Raises RunError if the folder holds no run, or a complete one.
+    """
+    cfg = folders.saved_config(folder)
+    folders.claim(folder, cfg)
+    handler = logging.FileHandler(Path(folder) / "train.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        return run_experiment(cfg, folder)
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

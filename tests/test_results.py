@@ -1,0 +1,509 @@
+"""Runs made up on disk with known numbers: the tables, the pairing and the three scripts."""
+
+import csv
+import importlib.util
+import json
+import math
+import os
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from snnexp import results
+from snnexp.errors import ConfigError, RunError
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"scripts_{name}", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+summarize, compare, reproduce = load("summarize"), load("compare"), load("reproduce")
+
+
+def configuration(seed=0, model="Lif", **changes):
+    return {
+        "seed": seed,
+        "time": {"dt": 0.001, "steps": 10},
+        "model": {"_target_": f"snnexp.models.{model}", "hidden": [10], "dt": "${time.dt}"},
+        "dataset": {"_target_": "snnexp.datasets.YinYang", "seed": "${seed}"},
+        **changes,
+    }
+
+
+def write_run(folder, accuracy=None, *, config=None, overrides=(), summary=None, curve=()):
+    """A run's folder; without an accuracy it is incomplete."""
+    (folder / ".hydra").mkdir(parents=True)
+    (folder / ".hydra" / "config.yaml").write_text(OmegaConf.to_yaml(config or configuration()))
+    (folder / ".hydra" / "overrides.yaml").write_text(OmegaConf.to_yaml(list(overrides)))
+    rows = [f"{epoch},{value}\n" for epoch, value in enumerate(curve)]
+    (folder / "metrics.csv").write_text("epoch,val/accuracy\n" + "".join(rows))
+    if accuracy is not None:
+        values = {"test/accuracy": accuracy, "device": "cpu", "versions": {"torch": "2.0"}}
+        (folder / "summary.json").write_text(json.dumps(values | (summary or {})))
+    return folder
+
+
+def write_variant(folder, accuracies, model="Lif", overrides=(), **summary):
+    """One run a seed."""
+    for seed, accuracy in accuracies.items():
+        write_run(
+            folder / str(seed),
+            accuracy,
+            config=configuration(seed, model),
+            overrides=[*overrides, f"seed={seed}"],
+            summary=summary,
+            curve=(0.3, 0.5 + seed / 100, accuracy),
+        )
+    return folder
+
+
+# reading and grouping
+
+
+def test_finds_complete_and_incomplete_runs_once(tmp_path):
+    for job in (0, 2, 10):
+        write_run(tmp_path / "multirun" / str(job), 0.5, config=configuration(job))
+    write_run(tmp_path / "killed")
+    folders = [tmp_path, tmp_path / "multirun"]
+    assert [run.folder.name for run in results.find_runs(folders)] == ["0", "2", "10"]
+    assert [folder.name for folder in results.find_incomplete(folders)] == ["killed"]
+
+
+def test_a_run_is_read_resolved(tmp_path):
+    folder = write_run(tmp_path / "x", 0.5, config=configuration(7), overrides=["model=lif"])
+    run = results.read_run(folder)
+    assert (run.seed, run.overrides) == (7, ("model=lif",))
+    assert (run.config["model"]["dt"], run.config["dataset"]["seed"]) == (0.001, 7)
+
+
+def test_seed_and_reference_do_not_tell_variants_apart(tmp_path):
+    write_run(tmp_path / "0", 0.5, config=configuration(0))
+    write_run(tmp_path / "1", 0.5, config=configuration(1, reference={"value": 1}))
+    write_run(tmp_path / "2", 0.5, config=configuration(1, time={"dt": 0.002, "steps": 10}))
+    groups = results.group_runs(results.find_runs([tmp_path]))
+    assert [len(group.runs) for group in groups] == [2, 1]
+
+
+def test_the_fingerprint_ignores_the_order_of_keys_but_not_a_value():
+    assert results.fingerprint({"a": 1, "b": 2}) == results.fingerprint({"b": 2, "a": 1})
+    assert results.fingerprint({"a": 1}) != results.fingerprint({"a": 2})
+
+
+def test_the_newest_run_of_a_seed_counts(tmp_path):
+    for name, accuracy, age in (("a", 0.9, 100), ("b", 0.1, 200)):
+        folder = write_run(tmp_path / name, accuracy)
+        os.utime(folder / "summary.json", (1e9 - age, 1e9 - age))
+    (group,) = results.group_runs(results.find_runs([tmp_path]))
+    assert (group.values("test/accuracy"), group.repeats) == ({0: 0.9}, 1)
+    assert "1 more runs repeat a seed" in results.table([group], ["test/accuracy"]).caption
+
+
+def label(tmp_path, *variants):
+    for index, (config, overrides) in enumerate(variants):
+        write_run(tmp_path / str(index), 0.5, config=config, overrides=overrides)
+    return [group.label for group in results.group_runs(results.find_runs([tmp_path]))]
+
+
+def test_groups_are_labelled_by_the_overrides_that_differ(tmp_path):
+    shared = ["dataset=yinyang", "seed=1"]
+    labels = label(
+        tmp_path,
+        (configuration(model="Lif"), shared),
+        (configuration(model="Alif"), [*shared, "model=alif"]),
+    )
+    assert labels == ["default", "model=alif"]
+
+
+def test_groups_with_the_same_overrides_are_labelled_by_their_settings(tmp_path):
+    other_model = configuration(model="Alif")
+    other_model["model"]["beta"] = 1.6
+    labels = label(
+        tmp_path,
+        (configuration(), ["dataset=yinyang"]),
+        (other_model, ["dataset=yinyang"]),
+        (configuration(time={"dt": 0.001, "steps": 20}), ["dataset=yinyang"]),
+    )
+    assert labels == [
+        "model=Lif time.steps=10",
+        "model=Alif time.steps=10",
+        "model=Lif time.steps=20",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("summary.json", "{", "summary.json: cannot be read"),
+        (".hydra/config.yaml", "a: [", "config.yaml: cannot be read"),
+        (".hydra/config.yaml", "a: 1", "no whole number as seed"),
+        (".hydra/config.yaml", "seed: 1\na: ${b}", "cannot be read"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, file, text, message):
+    (write_run(tmp_path / "x", 0.5) / file).write_text(text)
+    with pytest.raises(RunError, match=message):
+        results.find_runs([tmp_path])
+
+
+# numbers
+
+
+def test_mean_and_sample_deviation():
+    found = results.summarize([0.94, 0.96, 0.98])
+    assert (found.mean, found.deviation, found.count) == (
+        pytest.approx(0.96),
+        pytest.approx(0.02),
+        3,
+    )
+    assert results.summarize([0.5]).deviation is None
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.94, 0.96, 0.98], "0.960 ± 0.020"),
+        ([100, 200], "150 ± 71"),
+        ([123456.0], "123456"),
+        ([0.5, 0.5], "0.5 ± 0"),
+        ([math.nan, 0.5], "nan ± nan"),
+        ([math.inf, -math.inf], "nan ± nan"),
+    ],
+)
+def test_a_statistic_shows_two_digits_of_its_deviation(values, text):
+    assert str(results.summarize(values)) == text
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantile"),
+    [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (30, 2.042), (120, 1.980)],
+)
+def test_t_quantile_against_tables(degrees, quantile):
+    assert results.t_quantile(0.975, degrees) == pytest.approx(quantile, abs=5e-4)
+
+
+def test_t_quantile_of_one_degree_is_the_cauchy_distribution():
+    assert results.t_quantile(0.95, 1) == pytest.approx(math.tan(math.pi * 0.45), rel=1e-9)
+    assert results.t_quantile(0.5, 5) == pytest.approx(0, abs=1e-9)
+
+
+def test_paired_difference_by_hand():
+    """Differences 1, 2, 3, 4: mean 2.5, deviation sqrt(5/3), t(3) = 3.182."""
+    a, b = {0: 2, 1: 4, 2: 6, 3: 8, 9: 50}, {0: 1, 1: 2, 2: 3, 3: 4, 7: -50}
+    found = results.paired_difference(a, b)
+    width = 3.182446 * math.sqrt(5 / 3) / 2
+    assert found.interval == pytest.approx((2.5 - width, 2.5 + width), rel=1e-6)
+    assert (found.seeds, found.unpaired_a, found.unpaired_b) == ((0, 1, 2, 3), (9,), (7,))
+
+
+def test_one_common_seed_has_no_interval_and_none_is_an_error():
+    assert results.paired_difference({0: 1.0}, {0: 0.5}).interval is None
+    with pytest.raises(RunError, match=r"A has 0, B has 1, 2; run both with the same seeds"):
+        results.paired_difference({0: 1.0}, {1: 0.5, 2: 0.5})
+
+
+def test_seeds_needed():
+    """With mean = deviation, t(n - 1) / sqrt(n) is 1.05 for n = 6 and 0.92 for n = 7."""
+    assert results.seeds_needed(results.Statistic(-1.0, 1.0, 2)) == 7
+    assert results.seeds_needed(results.Statistic(0.0, 1.0, 2)) is None
+    assert results.seeds_needed(results.Statistic(1e-6, 1.0, 2)) is None
+    assert results.seeds_needed(results.Statistic(math.nan, math.nan, 2)) is None
+
+
+# summarize.py
+
+
+def test_summarize(tmp_path, capsys):
+    write_variant(
+        tmp_path / "a", {0: 0.94, 1: 0.96, 2: 0.98}, overrides=["regularizer=[readout,burst]"]
+    )
+    write_variant(tmp_path / "b", {0: 0.5}, "Alif", **{"seconds/total": 12.5})
+    killed = write_run(tmp_path / "killed")
+    file = tmp_path / "table.csv"
+    assert summarize.main([str(tmp_path), "--csv", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line for line in lines if "regularizer=[readout,burst]" in line]
+    assert re.split(r"\s*│\s*", row)[2:5] == ["3", "0.960 ± 0.020", "-"]
+    assert lines[-2].startswith("1 run is incomplete")
+    assert lines[-1] == f"  python train.py resume={killed}"
+    first, second = csv.DictReader(file.open())
+    assert float(first["test/accuracy sd"]) == pytest.approx(0.02)
+    assert (second["n"], second["test/accuracy sd"], second["seconds/total mean"]) == (
+        "1",
+        "",
+        "12.5",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["empty"], "empty: no complete run there; start one: python train.py"),
+        (["killed"], "continue an incomplete one:\npython train.py resume=killed"),
+        (["a", "--metric", "test/acuracy"], "metric 'test/acuracy': .*choose test/accuracy"),
+    ],
+)
+def test_summarize_refuses(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    write_run(Path("killed"))
+    write_run(Path("a"), 0.5)
+    assert summarize.main(arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+# compare.py
+
+
+def run_compare(tmp_path, *arguments):
+    plot = tmp_path / "plots" / "curves.png"
+    status = compare.main([*map(str, arguments), "--plot", str(plot)])
+    return status, plot
+
+
+def test_compare_tells_the_better(tmp_path, capsys):
+    a = write_variant(tmp_path / "a", {0: 0.91, 1: 0.92, 2: 0.93, 3: 0.9}, "Alif")
+    b = write_variant(tmp_path / "b", {0: 0.81, 1: 0.83, 2: 0.82, 7: 0.1})
+    status, plot = run_compare(tmp_path, a, b)
+    out = capsys.readouterr().out
+    assert status == 0 and plot.read_bytes().startswith(b"\x89PNG")
+    assert "A: 0.920 ± 0.010" in out and "(model=Alif)" in out
+    # differences 0.10, 0.09, 0.11: 0.1 ± 4.303 * 0.01 / sqrt(3)
+    assert "A - B: 0.100 ± 0.010, 95 % interval [0.07516, 0.1248]" in out
+    assert "only A has seed 3: left out" in out and "only B has seed 7: left out" in out
+    assert "A is better, by 0.1 over 3 seeds." in out
+
+
+@pytest.mark.parametrize(
+    ("metric", "options", "winner"),
+    [("test/loss", [], "B"), ("test/loss", ["--direction", "maximize"], "A")],
+)
+def test_compare_knows_what_is_better(tmp_path, capsys, metric, options, winner):
+    for name, offset in (("a", 1.0), ("b", 0.0)):
+        for seed in (0, 1):
+            loss = {metric: offset + seed / 100}
+            write_run(tmp_path / name / str(seed), 0.5, config=configuration(seed), summary=loss)
+    run_compare(tmp_path, tmp_path / "a", tmp_path / "b", "--metric", metric, *options)
+    assert f"{winner} is better" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "sentence"),
+    [
+        ({0: 0.6}, {0: 0.5}, "one common seed gives no interval; run at least 2 more seeds"),
+        ({0: 0.5, 1: 0.5}, {0: 0.5, 1: 0.5}, "over 2 seeds there is no difference at all"),
+        ({0: 1.0, 1: 0.0, 2: 0.5}, {0: 0.0, 1: 0.0, 2: 0.0}, r"roughly 4 more seeds .*\(7 in all"),
+    ],
+)
+def test_compare_says_when_it_cannot_tell(tmp_path, capsys, a, b, sentence):
+    places = [write_variant(tmp_path / name, own) for name, own in (("a", a), ("b", b))]
+    assert run_compare(tmp_path, *places)[0] == 0
+    assert re.search(f"cannot be told.*{sentence}", capsys.readouterr().out)
+
+
+def test_compare_selects_within_a_multirun(tmp_path, capsys):
+    for name in ("Lif", "Alif"):
+        write_variant(
+            tmp_path / "x" / name, {0: 0.5, 1: 0.6}, name, overrides=[f"model={name.lower()}"]
+        )
+    x = tmp_path / "x"
+    assert run_compare(tmp_path, f"{x}:model=lif", f"{x}:model=alif")[0] == 0
+    assert run_compare(tmp_path, x, x)[0] == 2
+    assert "holds 2 configurations" in capsys.readouterr().err
+    assert run_compare(tmp_path, f"{x}:model=li", x)[0] == 2
+    assert "known are model=alif, model=lif" in capsys.readouterr().err
+
+
+def test_compare_without_a_common_seed(tmp_path, capsys):
+    places = [write_variant(tmp_path / str(seed), {seed: 0.5}) for seed in (0, 1)]
+    status, plot = run_compare(tmp_path, *places)
+    assert status == 2 and not plot.exists()
+    assert "no common seed: A has 0, B has 1" in capsys.readouterr().err
+
+
+def test_the_mean_curve_ends_with_the_shortest_seed(tmp_path):
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    compare._draw(axes, [{0: 0.0, 1: 0.4, 2: 0.8}, {0: 0.2, 1: 0.6}], "A", "C0")
+    mean = axes.lines[-1]
+    assert list(mean.get_xdata()) == [0, 1]
+    assert list(mean.get_ydata()) == pytest.approx([0.1, 0.5])
+
+
+# reproduce.py
+
+REFERENCE = {
+    "source": "a paper",
+    "seeds": [0, 1],
+    "metric": "test/accuracy",
+    "value": 0.9,
+    "tolerance": 0.05,
+}
+
+
+class Trainer:
+    """Stands for the command line: writes a run of `steps` steps, or fails for some seeds."""
+
+    def __init__(self, root, accuracies, steps=10):
+        self.root, self.accuracies, self.steps = root, accuracies, steps
+        self.commands = []
+
+    def __call__(self, command):
+        self.commands.append(command)
+        values = dict(word.split("=", 1) for word in command[2:])
+        seed = int(values["seed"])
+        if seed not in self.accuracies:
+            return 1
+        config = configuration(seed, time={"dt": 0.001, "steps": self.steps})
+        write_run(self.root / values["hydra.run.dir"], self.accuracies[seed], config=config)
+        return 0
+
+
+def plan(root, *, steps=10, only=None, **reference):
+    """The plan of experiment `toy`, composed here instead of from `conf/`."""
+    cfg = OmegaConf.create(
+        configuration(time={"dt": 0.001, "steps": steps}, reference=REFERENCE | reference)
+    )
+    return reproduce.prepare("toy", only, [], root / "results", lambda name, extra: cfg)
+
+
+def test_reproduce_runs_each_seed_once(tmp_path, capsys):
+    trainer = Trainer(tmp_path, {0: 0.9, 1: 0.92})
+    assert reproduce.reproduce([plan(tmp_path)], tmp_path, trainer) == 0
+    assert trainer.commands[1][1:] == [
+        "train.py",
+        "experiment=toy",
+        "seed=1",
+        "hydra.run.dir=outputs/reproduce/toy/1",
+    ]
+    out = capsys.readouterr().out
+    assert "0.910 ± 0.014" in out and "within" in out
+    first, second = csv.DictReader((tmp_path / "results" / "toy.csv").open())
+    assert (first["value"], second["value"]) == ("0.9", "0.92")
+    assert (first["device"], first["torch"], len(first["configuration"])) == ("cpu", "2.0", 12)
+    assert reproduce.reproduce([plan(tmp_path)], tmp_path, trainer) == 0
+    assert len(trainer.commands) == 2  # the rows were used
+    assert reproduce.reproduce([plan(tmp_path, only=(0, 1))], tmp_path, Trainer(tmp_path, {})) == 0
+
+
+def test_a_complete_folder_is_read_and_not_run(tmp_path):
+    write_run(tmp_path / "outputs/reproduce/toy/0", 0.9)
+    trainer = Trainer(tmp_path, {})
+    assert reproduce.reproduce([plan(tmp_path, only=(0,))], tmp_path, trainer) == 0
+    assert trainer.commands == []
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "reference", "status"),
+    [
+        ({0: 0.84, 1: 0.85}, {}, 1),
+        ({0: 0.84, 1: 0.86}, {}, 0),  # the mean counts, and the edge is inside
+        ({0: 0.99, 1: 0.99}, {}, 0),
+        ({0: 0.99, 1: 0.99}, {"direction": "minimize"}, 1),
+        ({0: 0.1, 1: 0.1}, {"direction": "minimize"}, 0),
+        ({0: math.nan, 1: 0.9}, {}, 1),
+        ({0: 0.9}, {}, 1),  # seed 1 fails
+        ({}, {}, 1),
+    ],
+)
+def test_the_exit_status_is_the_verdict(tmp_path, accuracies, reference, status):
+    trainer = Trainer(tmp_path, accuracies)
+    assert reproduce.reproduce([plan(tmp_path, **reference)], tmp_path, trainer) == status
+
+
+def test_a_failed_seed_is_named_and_has_no_row(tmp_path, capsys):
+    trainer = Trainer(tmp_path, {1: 0.9})
+    reproduce.reproduce([plan(tmp_path)], tmp_path, trainer)
+    out = capsys.readouterr().out
+    assert "toy, seed 0: failed with exit status 1" in out
+    assert "1 of 2 seeds failed" in out
+    assert len(list(csv.DictReader((tmp_path / "results" / "toy.csv").open()))) == 1
+
+
+def test_rows_and_folders_of_another_configuration_are_not_used(tmp_path, capsys):
+    reproduce.reproduce([plan(tmp_path)], tmp_path, Trainer(tmp_path, {0: 0.1, 1: 0.1}))
+    changed, trainer = plan(tmp_path, steps=20), Trainer(tmp_path, {0: 0.9, 1: 0.9}, steps=20)
+    assert reproduce.reproduce([changed], tmp_path, trainer) == 0
+    out = capsys.readouterr().out
+    assert "the rows of seed 0, 1" in out and "another configuration" in out
+    place = f"hydra.run.dir=outputs/reproduce/toy/0-{changed.fingerprint}"
+    assert trainer.commands[0][-1] == place
+    rows = list(csv.DictReader((tmp_path / "results" / "toy.csv").open()))
+    assert len({row["configuration"] for row in rows}) == 2 and len(rows) == 4
+
+
+def test_a_run_of_another_configuration_than_composed_fails(tmp_path, capsys):
+    trainer = Trainer(tmp_path, {0: 0.9, 1: 0.9}, steps=11)
+    assert reproduce.reproduce([plan(tmp_path)], tmp_path, trainer) == 1
+    assert "is of another configuration" in capsys.readouterr().out
+
+
+def test_a_metric_that_no_run_has_is_an_error(tmp_path):
+    trainer = Trainer(tmp_path, {0: 0.9, 1: 0.9})
+    with pytest.raises(RunError, match=r"'test/acc': .*choose test/accuracy"):
+        reproduce.reproduce([plan(tmp_path, metric="test/acc")], tmp_path, trainer)
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", ",".join(reproduce.COLUMNS) + "\ntoy,x,y\n"])
+def test_a_foreign_csv_is_refused_before_a_run(tmp_path, text):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "toy.csv").write_text(text)
+    trainer = Trainer(tmp_path, {0: 0.9, 1: 0.9})
+    with pytest.raises(RunError, match=r"toy\.csv"):
+        reproduce.reproduce([plan(tmp_path)], tmp_path, trainer)
+    assert trainer.commands == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ({"seeds": []}, r"reference\.seeds: \[\]"),
+        ({"seeds": [0, 0]}, r"reference\.seeds"),
+        ({"value": "0.9 %"}, r"reference\.value: '0\.9 %'"),
+        ({"tolerance": -1}, r"reference\.tolerance: -1"),
+        ({"direction": "up"}, "choose maximize or minimize"),
+        ({"tol": 1}, "unknown tol"),
+    ],
+)
+def test_a_bad_reference_is_refused(tmp_path, reference, message):
+    with pytest.raises(ConfigError, match=message):
+        plan(tmp_path, **reference)
+
+
+def test_an_experiment_without_a_reference_is_refused(tmp_path):
+    cfg = OmegaConf.create(configuration())
+    with pytest.raises(ConfigError, match="missing source, seeds, metric, value, tolerance"):
+        reproduce.prepare("toy", None, [], tmp_path, lambda name, extra: cfg)
+
+
+def test_unknown_experiments_and_own_overrides_exit_with_2(tmp_path, monkeypatch, capsys):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "yinyang_bss2.yaml").touch()
+    monkeypatch.setattr(reproduce.config, "directory", lambda: tmp_path)
+    assert reproduce.main(["yinyang_bss"]) == 2
+    assert "experiment=yinyang_bss: unknown; choose yinyang_bss2" in capsys.readouterr().err
+    assert reproduce.main(["yinyang_bss2", "--", "seed=3"]) == 2
+    assert "--seeds" in capsys.readouterr().err
+
+
+def test_composing_gives_the_configuration_that_a_run_stores(tmp_path, monkeypatch):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "train.yaml").write_text(
+        "defaults: [_self_, {experiment: null}]\nseed: 1\ntime: {dt: 1e-3, steps: 2}\n"
+    )
+    (tmp_path / "experiment" / "toy.yaml").write_text(
+        "# @package _global_\ntime: {steps: 3}\nreference: {value: 1}\n"
+    )
+    monkeypatch.setattr(reproduce.config, "directory", lambda: tmp_path)
+    cfg = reproduce.compose("toy", ["time.dt=0.01"])
+    assert results.setting_of(cfg) == {"time": {"dt": 0.01, "steps": 3}}
+    with pytest.raises(ConfigError, match="cannot be composed"):
+        reproduce.compose("toy", ["tiem=1"])
