@@ -52,12 +52,12 @@ def main(argv: list[str] | None = None) -> int:
 def select(place: str) -> results.Group:
     """The runs of `DIR` or `DIR:OVERRIDE[:OVERRIDE...]`, which must be of one configuration."""
     folder, *wanted = [place] if Path(place).exists() else place.split(":")
-    runs = results.find_runs([folder])
+    runs, _ = results.require_runs([folder])
     chosen = [run for run in runs if set(wanted) <= {word.lstrip("+") for word in run.overrides}]
     if not chosen:
         known = sorted({word for run in runs for word in run.overrides})
         raise RunError(f"{place}: no run has these overrides; known are {', '.join(known)}")
-    groups = results.group_runs(chosen)
+    groups = results.describe_groups(chosen)
     if len(groups) > 1:
         labels = "\n".join(f"  {group.label}" for group in groups)
         raise RunError(
@@ -99,9 +99,10 @@ def verdict(difference: results.Difference, direction: str) -> str:
             "It cannot be told; if the difference is as it looks, "
             f"not even {results.MOST_SEEDS} seeds would tell."
         )
+    more = max(1, needed - count)
     return (
         "It cannot be told; if the difference is as it looks, "
-        f"roughly {max(1, needed - count)} more seeds would tell ({needed} in all)."
+        f"roughly {more} more seed{'s' * (more > 1)} would tell ({needed} in all)."
     )
 
 
@@ -148,7 +149,7 @@ def _draw(axes: Axes, curves: Sequence[Mapping[int, float]], label: str, color: 
 
 def _labels(a: results.Group, b: results.Group) -> list[str]:
     """Where the runs are, and in what they differ."""
-    told = results.describe_groups([a.runs, b.runs])
+    told = results.describe([a.runs, b.runs])
     if told[0] == told[1]:
         return [a.label, b.label]
     return [f"{group.label} ({text})" for group, text in zip((a, b), told, strict=True)]

@@ -21,9 +21,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
@@ -45,10 +44,19 @@ KEPT = (
     "seconds/total",
     "device",
     "commit",
+    "finished",
 )
 """What of a summary a row keeps, besides the metric of the reference."""
 
-COLUMNS = ("experiment", "seed", "configuration", "metric", "value", *KEPT, "torch", "date")
+COLUMNS: tuple[str, ...] = (
+    "experiment",
+    "seed",
+    "configuration",
+    "metric",
+    "value",
+    *KEPT,
+    "torch",
+)
 
 Compose = Callable[[str, Sequence[str]], DictConfig]
 Execute = Callable[[list[str]], int]
@@ -107,6 +115,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def execute(command: list[str]) -> int:
     """Run a command at the root of the checkout; its exit status."""
+    sys.stdout.flush()  # what was printed so far comes before what the command prints
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
@@ -122,7 +131,7 @@ def compose(name: str, extra: Sequence[str]) -> DictConfig:
         raise ConfigError(f"experiment={name}: unknown; choose {', '.join(close) or '(none yet)'}")
     place = str(config.directory())
     try:
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=place):
+        with hydra.initialize_config_dir(config_dir=place):
             return hydra.compose("train", overrides=[f"experiment={name}", *extra])
     except HydraException as error:
         raise ConfigError(f"experiment={name}: cannot be composed; {error}") from error
@@ -145,17 +154,21 @@ def prepare(
 def read_reference(name: str, cfg: DictConfig) -> Reference:
     """The `reference:` of a composed experiment, checked."""
     place = f"conf/experiment/{name}.yaml, reference"
-    values = OmegaConf.to_container(cfg.get("reference") or OmegaConf.create(), resolve=True)
+    node = OmegaConf.select(cfg, "reference")
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{place}: {node!r}; give source, seeds, metric, value and tolerance")
+    values = cast(dict[str, Any], OmegaConf.to_container(node, resolve=True))
     names = [field.name for field in fields(Reference)]
     missing = [key for key in names if key not in values and key != "direction"]
     unknown = [key for key in values if key not in names]
     if missing or unknown:
+        faults = [f"{key}: missing" for key in missing] + [f"{key}: unknown" for key in unknown]
         raise ConfigError(
-            f"{place}: missing {', '.join(missing) or 'nothing'}, unknown "
-            f"{', '.join(unknown) or 'nothing'}; give {', '.join(names[:-1])} (and direction)"
+            f"{place}: {', '.join(faults)}; give {', '.join(names[:-1])} (and direction)"
         )
     _check_reference(place, values)
-    return Reference(**values | {"seeds": tuple(values["seeds"])})
+    values["seeds"] = tuple(values["seeds"])
+    return Reference(**values)
 
 
 def reproduce(plans: Sequence[Plan], root: Path, execute: Execute) -> int:
@@ -186,7 +199,8 @@ def measure(plan: Plan, rows: dict[int, dict[str, Any]], root: Path, execute: Ex
             row = make_row(plan, run)
             append_row(plan.file, row)
         else:
-            print(f"{plan.name}, seed {seed}: {row['value']} from {plan.file} ({row['commit']})")
+            commit = row["commit"] or "unknown"
+            print(f"{plan.name}, seed {seed}: row of {plan.file} used, measured at commit {commit}")
         found.append(row)
     return found
 
@@ -234,7 +248,6 @@ def make_row(plan: Plan, run: results.Run) -> dict[str, Any]:
         "value": run.summary[metric],
         **{key: run.summary.get(key, "") for key in KEPT},
         "torch": versions.get("torch", ""),
-        "date": date.fromtimestamp((run.folder / "summary.json").stat().st_mtime).isoformat(),
     }
 
 

@@ -12,15 +12,6 @@ from pathlib import Path
 from snnexp import results
 from snnexp.errors import UserError
 
-METRICS = (
-    "test/accuracy",
-    "val/accuracy",
-    "test/rate_hz",
-    "test/spikes_per_sample",
-    "test/synops_ac_per_sample",
-    "seconds/total",
-)
-
 
 def main(argv: list[str] | None = None) -> int:
     """Print the table; 2 where the folders or metrics are not there."""
@@ -39,17 +30,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def summarize(folders: Sequence[Path], metrics: Sequence[str] | None, file: Path | None) -> None:
     """Print the table of the runs below some folders, and what is incomplete there."""
-    groups = results.group_runs(results.find_runs(folders))
+    runs, unfinished = results.require_runs(folders)
+    groups = results.describe_groups(runs)
     for metric in metrics or ():
         results.require_metric(groups, metric)
-    present = [name for name in METRICS if any(group.values(name) for group in groups)]
-    results.console().print(results.table(groups, metrics or present))
-    if unfinished := results.find_incomplete(folders):
+    shown = results.present(groups, metrics or results.METRICS)
+    results.console().print(results.table(groups, shown))
+    if unfinished:
         count = "1 run is" if len(unfinished) == 1 else f"{len(unfinished)} runs are"
         print(f"{count} incomplete (killed, or still running) and left out; continue by")
         print("\n".join(f"  {results.continuation(folder)}" for folder in unfinished))
     if file:
-        write_csv(file, groups, metrics or present)
+        write_csv(file, groups, shown)
 
 
 def write_csv(file: Path, groups: Sequence[results.Group], metrics: Sequence[str]) -> None:

@@ -1,7 +1,6 @@
 """`Activity`: the one value that leaves a network."""
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -28,7 +27,7 @@ class LayerActivity:
         """Spikes per sample and neuron, differentiable."""
         return None if self.spikes is None else self.spikes.sum(0)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "LayerActivity":
         """The same record on `device`."""
         recorded = {name: value for name, value in vars(self).items() if value is not None}
         return replace(self, **{name: value.to(device) for name, value in recorded.items()})
@@ -52,7 +51,7 @@ class Activity:
     def hidden(self) -> dict[str, LayerActivity]:
         return dict(list(self.layers.items())[:-1])
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "Activity":
         """The same record on `device`."""
         layers = {name: layer.to(device) for name, layer in self.layers.items()}
         return replace(self, inputs=self.inputs.to(device), layers=layers)

@@ -72,11 +72,12 @@ def input_encoding(
         names.setdefault(time * factor, []).append(name)
     gaps = torch.tensor(sorted(names)).diff()
     crowded = bool((gaps < 0.15 * len(spikes) * dt * factor).any())
-    look = {"rotation": 40, "ha": "left"} if crowded else {"ha": "center"}
+    tilt, side = (40, "left") if crowded else (0, "center")
     above = panel.get_xaxis_transform()  # x in time, y in heights of the panel
     for time, same in names.items():
         panel.axvline(time, color=GREY, linestyle=":", linewidth=1, zorder=0.6)
-        panel.text(time, 1.02, ", ".join(same), transform=above, fontsize=8, **look)
+        text = panel.text(time, 1.02, ", ".join(same), transform=above, fontsize=8)
+        text.set(rotation=tilt, horizontalalignment=side)
     return figure
 
 
@@ -313,5 +314,5 @@ def _colour_bar(
 def _legend_beside(panel: Axes) -> None:
     """A legend to the right of the panel, in two columns if it is long."""
     columns = 1 if len(panel.get_legend_handles_labels()[1]) <= 10 else 2
-    legend = panel.legend(loc="upper left", bbox_to_anchor=(1, 1), ncols=columns, fontsize=8)
-    legend.set_frame_on(False)
+    look = {"ncols": columns, "labelspacing": 0.3, "frameon": False, "fontsize": 8}
+    panel.legend(loc="upper left", bbox_to_anchor=(1, 1), **look)

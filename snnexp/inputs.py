@@ -5,13 +5,14 @@ allows: static values are projected once, events one by one.
 """
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+Record = TypeVar("Record")
 Weight = Float[Tensor, "neuron channel"]
 Current = Float[Tensor, "time batch neuron"]
 
@@ -20,7 +21,7 @@ Current = Float[Tensor, "time batch neuron"]
 class _Tensors:
     """A frozen record of tensors and numbers that moves between devices as a whole."""
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: Record, device: torch.device | str) -> Record:
         """The same record with its tensors on `device`."""
         moved = (
             value.to(device) if isinstance(value, Tensor) else value

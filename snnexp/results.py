@@ -10,16 +10,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from yaml import YAMLError
 
 from snnexp.errors import RunError
+from snnexp.folders import SUMMARY
+
+METRICS = (
+    "test/accuracy",
+    "val/accuracy",
+    "test/rate_hz",
+    "test/spikes_per_sample",
+    "test/synops_ac_per_sample",
+    "seconds/total",
+)
+"""What a table shows where nothing else is asked for."""
 
 CONFIG = Path(".hydra") / "config.yaml"
 IGNORED = ("seed", "reference")
@@ -84,27 +95,31 @@ class Difference:
     unpaired_b: tuple[int, ...]
 
 
-def find_runs(folders: Sequence[Path | str]) -> list[Run]:
-    """The complete runs in the given folders and below; RunError where there is none."""
-    if runs := [read_run(folder) for folder in _run_folders(folders) if is_complete(folder)]:
-        return runs
-    places = ", ".join(str(folder) for folder in folders)
-    unfinished = find_incomplete(folders)
-    way = "\n".join(continuation(folder) for folder in unfinished)
-    raise RunError(
-        f"{places}: no complete run there; "
-        + (f"continue an incomplete one:\n{way}" if unfinished else "start one: python train.py")
-    )
+def find_runs(folders: Sequence[Path | str]) -> tuple[list[Run], list[Path]]:
+    """The complete runs in the given folders and below, and the folders of the incomplete ones."""
+    found: dict[Path, Path] = {}
+    for folder in map(Path, folders):
+        found = {run.resolve(): run for run in _walk(folder)} | found
+    complete = [read_run(folder) for folder in found.values() if is_complete(folder)]
+    return complete, [folder for folder in found.values() if not is_complete(folder)]
 
 
-def find_incomplete(folders: Sequence[Path | str]) -> list[Path]:
-    """The runs in the given folders and below that have no `summary.json` (yet)."""
-    return [folder for folder in _run_folders(folders) if not is_complete(folder)]
+def require_runs(folders: Sequence[Path | str]) -> tuple[list[Run], list[Path]]:
+    """As `find_runs`; RunError where no complete run is found."""
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise RunError(f"{folder}: no such folder; name a run, a multirun or outputs/")
+    runs, unfinished = find_runs(folders)
+    if not runs:
+        ways = "\n".join(continuation(folder) for folder in unfinished)
+        way = f"continue an incomplete one:\n{ways}" if ways else "start one: python train.py"
+        raise RunError(f"{', '.join(map(str, folders))}: no complete run there; {way}")
+    return runs, unfinished
 
 
 def is_complete(folder: Path) -> bool:
     """Whether a folder holds a finished run."""
-    return (folder / "summary.json").is_file() and (folder / CONFIG).is_file()
+    return (folder / SUMMARY).is_file() and (folder / CONFIG).is_file()
 
 
 def continuation(folder: Path) -> str:
@@ -113,28 +128,21 @@ def continuation(folder: Path) -> str:
 
 
 def read_run(folder: Path) -> Run:
-    """The run of a folder; RunError where a file of it cannot be read."""
-    config = _read_config(folder)
-    path = folder / "summary.json"
+    """The run of a complete folder; RunError where a file of it cannot be read."""
+    config, setting = _read_config(folder)
+    path = folder / SUMMARY
     try:
-        summary = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        summary = dict(json.loads(path.read_text()))
+        path = folder / ".hydra" / "overrides.yaml"
+        overrides = OmegaConf.load(path) if path.is_file() else ()
+    except (OSError, ValueError, TypeError, YAMLError) as error:
         raise _unreadable(path, error) from error
-    overrides = folder / ".hydra" / "overrides.yaml"
-    words = yaml.safe_load(overrides.read_text()) if overrides.is_file() else None
-    try:
-        plain = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise _unreadable(folder / CONFIG, error) from error
-    return Run(folder, plain, tuple(words or ()), summary, read_setting(folder))
+    return Run(folder, config, tuple(map(str, overrides)), summary, setting)
 
 
 def read_setting(folder: Path) -> dict[str, Any]:
     """The setting of a run, complete or not."""
-    try:
-        return setting_of(_read_config(folder))
-    except OmegaConfBaseException as error:
-        raise _unreadable(folder / CONFIG, error) from error
+    return _read_config(folder)[1]
 
 
 def setting_of(config: DictConfig) -> dict[str, Any]:
@@ -142,10 +150,9 @@ def setting_of(config: DictConfig) -> dict[str, Any]:
 
     Resolved with a fixed seed, so that a `${seed}` elsewhere makes no difference either.
     """
-    neutral = OmegaConf.create(OmegaConf.to_container(config, resolve=False))
-    neutral["seed"] = 0
-    plain = OmegaConf.to_container(neutral, resolve=True)
-    return {key: value for key, value in plain.items() if key not in IGNORED}
+    stored = cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
+    neutral = OmegaConf.create(stored | {"seed": 0})
+    return {key: value for key, value in _plain(neutral).items() if key not in IGNORED}
 
 
 def fingerprint(setting: Mapping[str, Any]) -> str:
@@ -154,25 +161,23 @@ def fingerprint(setting: Mapping[str, Any]) -> str:
     return sha256(text.encode()).hexdigest()[:12]
 
 
-def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """Runs by setting, in the order met; of several runs of one seed the newest counts."""
+def describe_groups(runs: Sequence[Run]) -> list[Group]:
+    """Runs by setting, in the order met, labelled by what differs; the newest of a seed counts."""
     settings: dict[str, list[Run]] = {}
     for run in runs:
         settings.setdefault(fingerprint(run.setting), []).append(run)
     groups = []
     for members in settings.values():
-        by_age = sorted(members, key=lambda run: (run.folder / "summary.json").stat().st_mtime)
-        seeds = {run.seed: run for run in by_age}
-        groups.append([seeds[seed] for seed in sorted(seeds)])
-    repeats = [len(all_) - len(kept) for all_, kept in zip(settings.values(), groups, strict=True)]
-    labels = describe_groups(groups)
+        by_age = sorted(members, key=lambda run: str(run.summary.get("finished", "")))
+        newest = {run.seed: run for run in by_age}
+        groups.append([newest[seed] for seed in sorted(newest)])
     return [
-        Group(label, tuple(members), repeated)
-        for label, members, repeated in zip(labels, groups, repeats, strict=True)
+        Group(label, tuple(kept), len(members) - len(kept))
+        for label, kept, members in zip(describe(groups), groups, settings.values(), strict=True)
     ]
 
 
-def describe_groups(groups: Sequence[Sequence[Run]]) -> list[str]:
+def describe(groups: Sequence[Sequence[Run]]) -> list[str]:
     """A label for each group: the overrides that not all share, else how the settings differ."""
     changes = [_changes(members[0]) for members in groups]
     shared = set.intersection(*map(set, changes)) if len(changes) > 1 else set()
@@ -185,10 +190,15 @@ def describe_groups(groups: Sequence[Sequence[Run]]) -> list[str]:
     return [label or "default" for label in labels]
 
 
+def present(groups: Sequence[Group], metrics: Sequence[str]) -> list[str]:
+    """Those metrics that at least one run has."""
+    return [name for name in metrics if any(group.values(name) for group in groups)]
+
+
 def require_metric(groups: Sequence[Group], metric: str) -> None:
     """Raise RunError, with close matches, where no run has the metric."""
     names = sorted({name for group in groups for run in group.runs for name in run.summary})
-    if not any(group.values(metric) for group in groups):
+    if not present(groups, [metric]):
         close = difflib.get_close_matches(metric, names, n=3, cutoff=0.5) or names
         raise RunError(f"metric {metric!r}: no run has it as a number; choose {', '.join(close)}")
 
@@ -253,16 +263,18 @@ def t_quantile(probability: float, degrees: int) -> float:
 
 
 def table(groups: Sequence[Group], metrics: Sequence[str]) -> Table:
-    """One row a group: its label, its number of seeds, and mean ± deviation of each metric."""
-    built = Table("configuration")
+    """One row a group: its label, its number of seeds, mean ± deviation of what some group has."""
+    metrics = present(groups, metrics)
+    built = Table()
+    built.add_column("configuration", overflow="fold", min_width=20)
     for heading in ("n", *metrics):
-        built.add_column(heading, justify="right")
+        built.add_column(heading.replace("/", "/\n"), justify="right", overflow="fold")
     for group in groups:
         cells = [_cell(group, metric) for metric in metrics]
         # a Text, since rich reads the brackets of `regularizer=[readout]` as markup
         built.add_row(Text(group.label), str(len(group.runs)), *cells)
     if repeats := sum(group.repeats for group in groups):
-        built.caption = f"{repeats} more runs repeat a seed: the newest of a seed counts"
+        built.caption = f"the newest run of a seed counts; older ones left out: {repeats}"
     return built
 
 
@@ -271,20 +283,12 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=200)
 
 
-def _run_folders(folders: Sequence[Path | str]) -> list[Path]:
-    found: dict[Path, Path] = {}
-    for folder in map(Path, folders):
-        if not folder.is_dir():
-            raise RunError(f"{folder}: no such folder; name a run, a multirun or outputs/")
-        found |= {run.resolve(): run for run in _walk(folder) if run.resolve() not in found}
-    return list(found.values())
-
-
 def _walk(folder: Path) -> Iterator[Path]:
     if (folder / CONFIG).is_file():
         yield folder
         return
-    for child in sorted(folder.iterdir(), key=_natural):
+    children = folder.iterdir() if folder.is_dir() else ()
+    for child in sorted(children, key=_natural):
         if child.is_dir() and not child.is_symlink() and not child.name.startswith("."):
             yield from _walk(child)
 
@@ -294,15 +298,20 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", path.name)]
 
 
-def _read_config(folder: Path) -> DictConfig:
+def _read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The resolved configuration of a run, and its setting."""
     path = folder / CONFIG
     try:
-        config = OmegaConf.load(path)
-    except (OSError, yaml.YAMLError, OmegaConfBaseException) as error:
+        stored = OmegaConf.load(path)
+        if not isinstance(stored, DictConfig) or not isinstance(stored.get("seed"), int):
+            raise ValueError("no whole number as seed")
+        return _plain(stored), setting_of(stored)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
         raise _unreadable(path, error) from error
-    if not isinstance(config, DictConfig) or not isinstance(config.get("seed"), int):
-        raise RunError(f"{path}: no whole number as seed; remove the folder and run it again")
-    return config
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def _unreadable(path: Path, error: Exception) -> RunError:

@@ -4,7 +4,6 @@ import csv
 import importlib.util
 import json
 import math
-import os
 import re
 from pathlib import Path
 
@@ -72,8 +71,10 @@ def test_finds_complete_and_incomplete_runs_once(tmp_path):
         write_run(tmp_path / "multirun" / str(job), 0.5, config=configuration(job))
     write_run(tmp_path / "killed")
     folders = [tmp_path, tmp_path / "multirun"]
-    assert [run.folder.name for run in results.find_runs(folders)] == ["0", "2", "10"]
-    assert [folder.name for folder in results.find_incomplete(folders)] == ["killed"]
+    runs, unfinished = results.find_runs(folders)
+    assert [run.folder.name for run in runs] == ["0", "2", "10"]
+    assert [folder.name for folder in unfinished] == ["killed"]
+    assert results.find_runs([tmp_path / "nowhere"]) == ([], [])
 
 
 def test_a_run_is_read_resolved(tmp_path):
@@ -87,7 +88,7 @@ def test_seed_and_reference_do_not_tell_variants_apart(tmp_path):
     write_run(tmp_path / "0", 0.5, config=configuration(0))
     write_run(tmp_path / "1", 0.5, config=configuration(1, reference={"value": 1}))
     write_run(tmp_path / "2", 0.5, config=configuration(1, time={"dt": 0.002, "steps": 10}))
-    groups = results.group_runs(results.find_runs([tmp_path]))
+    groups = results.describe_groups(results.find_runs([tmp_path])[0])
     assert [len(group.runs) for group in groups] == [2, 1]
 
 
@@ -97,18 +98,17 @@ def test_the_fingerprint_ignores_the_order_of_keys_but_not_a_value():
 
 
 def test_the_newest_run_of_a_seed_counts(tmp_path):
-    for name, accuracy, age in (("a", 0.9, 100), ("b", 0.1, 200)):
-        folder = write_run(tmp_path / name, accuracy)
-        os.utime(folder / "summary.json", (1e9 - age, 1e9 - age))
-    (group,) = results.group_runs(results.find_runs([tmp_path]))
+    for name, accuracy, finished in (("a", 0.9, "2026-02-01"), ("b", 0.1, "2026-01-01")):
+        write_run(tmp_path / name, accuracy, summary={"finished": finished})
+    (group,) = results.describe_groups(results.find_runs([tmp_path])[0])
     assert (group.values("test/accuracy"), group.repeats) == ({0: 0.9}, 1)
-    assert "1 more runs repeat a seed" in results.table([group], ["test/accuracy"]).caption
+    assert "older ones left out: 1" in results.table([group], ["test/accuracy"]).caption
 
 
 def label(tmp_path, *variants):
     for index, (config, overrides) in enumerate(variants):
         write_run(tmp_path / str(index), 0.5, config=config, overrides=overrides)
-    return [group.label for group in results.group_runs(results.find_runs([tmp_path]))]
+    return [group.label for group in results.describe_groups(results.find_runs([tmp_path])[0])]
 
 
 def test_groups_are_labelled_by_the_overrides_that_differ(tmp_path):
@@ -142,6 +142,8 @@ def test_groups_with_the_same_overrides_are_labelled_by_their_settings(tmp_path)
     [
         ("summary.json", "{", "summary.json: cannot be read"),
         (".hydra/config.yaml", "a: [", "config.yaml: cannot be read"),
+        (".hydra/config.yaml", "- 1", "no whole number as seed"),
+        (".hydra/overrides.yaml", "[", "overrides.yaml: cannot be read"),
         (".hydra/config.yaml", "a: 1", "no whole number as seed"),
         (".hydra/config.yaml", "seed: 1\na: ${b}", "cannot be read"),
     ],
@@ -470,7 +472,7 @@ def test_a_foreign_csv_is_refused_before_a_run(tmp_path, text):
         ({"value": "0.9 %"}, r"reference\.value: '0\.9 %'"),
         ({"tolerance": -1}, r"reference\.tolerance: -1"),
         ({"direction": "up"}, "choose maximize or minimize"),
-        ({"tol": 1}, "unknown tol"),
+        ({"tol": 1}, "tol: unknown; give source, seeds"),
     ],
 )
 def test_a_bad_reference_is_refused(tmp_path, reference, message):
@@ -480,7 +482,7 @@ def test_a_bad_reference_is_refused(tmp_path, reference, message):
 
 def test_an_experiment_without_a_reference_is_refused(tmp_path):
     cfg = OmegaConf.create(configuration())
-    with pytest.raises(ConfigError, match="missing source, seeds, metric, value, tolerance"):
+    with pytest.raises(ConfigError, match=r"toy\.yaml, reference: None; give source, seeds"):
         reproduce.prepare("toy", None, [], tmp_path, lambda name, extra: cfg)
 
 

@@ -82,6 +82,10 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
         return len(self.split)
 
 
+def _as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return batch
+
+
 class MemoryDataset:
     """A data set of three splits in memory; subclasses set the attributes and fill `splits`."""
 
@@ -112,4 +116,4 @@ class MemoryDataset:
             rank=rank,
             ranks=ranks,
         )
-        return DataLoader(_Batches(split), batch_size=None, sampler=sampler)
+        return DataLoader(_Batches(split), batch_size=None, sampler=sampler, collate_fn=_as_it_is)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -14,6 +14,7 @@ from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Linear
 
 
+@runtime_checkable
 class Backend(Protocol):
     """How a network is run: three hooks, of which the ideal backend changes none."""
 
@@ -37,6 +38,7 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
 class Initializer(Protocol):
     """Draws a layer's weights in place; `layer` counts from 0 at the input."""
 

@@ -1,0 +1,32 @@
+"""Whole runs on tiny made data."""
+
+import json
+
+import torch
+
+
+def test_a_run_saves_what_it_promises(train, tmp_path):
+    result = train()
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    promised = (
+        "test/accuracy val/accuracy test/loss test/rate_hz/hidden1 test/spikes_per_sample "
+        "test/synops_ac_per_sample test/synops_mac_per_sample test/silent_output_fraction "
+        "seconds/total seconds/train versions seed device commit epoch/best"
+    )
+    assert set(promised.split()) <= set(summary)
+    assert summary["test/accuracy"] == result.metrics["test/accuracy"]
+    names = {name.removeprefix("test/") for name in summary if name.startswith("test/")}
+    assert names == {name.removeprefix("val/") for name in summary if name.startswith("val/")}
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(train):
+    def numbers(result):
+        return {k: v for k, v in result.metrics.items() if k.startswith(("test/", "val/"))}
+
+    first, second = train(folder="a"), train(folder="b")
+    assert numbers(first) == numbers(second)
+    assert numbers(train("seed=1", folder="c")) != numbers(first)
+    for weight, other in zip(
+        first.classifier.parameters(), second.classifier.parameters(), strict=True
+    ):
+        assert torch.equal(weight, other)
