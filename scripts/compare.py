@@ -7,7 +7,9 @@ outputs/x:model=alif`.
 
 import argparse
 import csv
+import math
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +89,8 @@ def verdict(difference: results.Difference, direction: str) -> str:
     count, mean = len(difference.seeds), difference.statistic.mean
     if difference.interval is None:
         return "It cannot be told: one common seed gives no interval; run at least 2 more seeds."
+    if not math.isfinite(mean):
+        return "It cannot be told: a value is not a finite number."
     low, high = difference.interval
     if low > 0 or high < 0:
         winner = "A" if (mean > 0) == (direction == "maximize") else "B"
@@ -114,14 +118,16 @@ def plot(a: results.Group, b: results.Group, file: Path) -> None:
     if file.suffix.removeprefix(".") not in known:
         raise RunError(f"--plot {file}: no such format; end the name with .png, .pdf or .svg")
     axes = figure.subplots()
-    for name, group, label, color in zip("AB", (a, b), _labels(a, b), ("C0", "C1"), strict=True):
+    told = results.describe([a.runs, b.runs])
+    labels = told if told[0] != told[1] else [a.label, b.label]
+    for name, group, label, color in zip("AB", (a, b), labels, ("C0", "C1"), strict=True):
         curves = [read_curve(run.folder) for run in group.runs if run.seed in common]
         _draw(axes, [curve for curve in curves if curve], f"{name}: {label}", color)
     if not axes.lines:
         print(f"no curves drawn: no run has {CURVE} in its metrics.csv")
         return
     axes.set(xlabel="epoch", ylabel=CURVE)
-    axes.legend()
+    figure.legend(loc="outside lower center", fontsize="small")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=150)
     print(f"learning curves: {file}")
@@ -144,7 +150,8 @@ def _draw(axes: Axes, curves: Sequence[Mapping[int, float]], label: str, color: 
         # only epochs that all seeds reached: elsewhere the mean would jump as seeds drop out
         epochs = sorted(set.intersection(*(set(curve) for curve in curves)))
         means = [sum(curve[epoch] for curve in curves) / len(curves) for epoch in epochs]
-        axes.plot(epochs, means, color=color, linewidth=2.5, label=label.replace("$", r"\$"))
+        text = textwrap.fill(label, 60).replace("$", r"\$")
+        axes.plot(epochs, means, color=color, linewidth=2.5, label=text)
 
 
 def _labels(a: results.Group, b: results.Group) -> list[str]:

@@ -27,7 +27,8 @@ class EpochLines(pl.Callback):
         self.started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        metrics = pl_module.metrics  # type: ignore[union-attr]
+        assert isinstance(pl_module, Classifier)
+        metrics = pl_module.metrics
         shown = (
             ("loss", "train/loss", ".4f"),
             ("val/loss", "val/loss", ".4f"),

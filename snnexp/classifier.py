@@ -3,8 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -25,6 +25,7 @@ from snnexp.regularizers import Regularizer
 from snnexp.schedulers import Schedule
 
 log = logging.getLogger(__name__)
+EVALUATED = ("val", "test")
 CHANCE_EPOCH = 5
 """The epoch after which an accuracy at chance is worth a warning."""
 
@@ -84,9 +85,14 @@ class Classifier(pl.LightningModule):
         self.optimizer, self.schedule = optimizer, schedule
         self.num_classes, self.seed, self.dt = num_classes, seed, dt
         parts = [loss.name, *regularizers]
-        stages = ("val", "test")
-        self.outcome = nn.ModuleDict({stage: Outcome(parts, num_classes) for stage in stages})
-        self.activity = nn.ModuleDict({stage: ActivityMetrics(network, dt) for stage in stages})
+        self.outcome = cast(
+            Mapping[str, Outcome],
+            nn.ModuleDict({stage: Outcome(parts, num_classes) for stage in EVALUATED}),
+        )
+        self.activity = cast(
+            Mapping[str, ActivityMetrics],
+            nn.ModuleDict({stage: ActivityMetrics(network, dt) for stage in EVALUATED}),
+        )
         self.metrics: dict[str, float] = {}
         self.confusion: dict[str, Tensor] = {}
         self.neuron_rates: dict[str, dict[str, Tensor]] = {}
@@ -147,7 +153,7 @@ class Classifier(pl.LightningModule):
         self._batches, self._gradients = [], []
         self._started = time.perf_counter()
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._ended = time.perf_counter()
         if self.trainer.is_last_batch:
             self._report_training()
@@ -235,6 +241,12 @@ class Classifier(pl.LightningModule):
         self.log_dict(values, logger=False)
         for logger in self.loggers:
             logger.log_metrics(values | {"epoch": self.epochs_done}, self.global_step)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["metrics"] = dict(self.metrics)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.metrics = dict(checkpoint["metrics"])
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.network.parameters())

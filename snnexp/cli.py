@@ -45,7 +45,7 @@ class Folders(Callback):
 
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
 
 
 def _refuse_taken_sweep(folder: Path) -> None:

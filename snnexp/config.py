@@ -48,6 +48,9 @@ NAMED = {"regularizer": (), "callback": (), "logger": ("save_dir",)}
 """The stages of several nodes, by name."""
 
 PLAIN = ("seed", "time", "batch_size", "eval_batch_size", "best", "objectives", "init_from")
+OPTIONAL = ("reference",)
+"""What an experiment may add: the published value that `scripts/reproduce.py` checks."""
+
 RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 
@@ -90,17 +93,16 @@ def instantiate(node: Any, **arguments: Any) -> Any:
 def _faults(cfg: DictConfig) -> Iterator[str]:
     known = [*STAGES, *NAMED, *PLAIN]
     for key in cfg:
-        if key not in known:
+        if key not in known and key not in OPTIONAL:
             yield f"{key}: unknown key{_suggest(str(key), known)}"
     for key in known:
         if key not in cfg:
             yield f"{key}: missing"
     try:
-        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        values: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         yield f"{getattr(error, 'full_key', '') or 'configuration'}: {str(error).splitlines()[0]}"
         return
-    assert isinstance(values, dict)
     yield from _plain_faults(values)
     for key, value in values.items():
         if key in STAGES:
@@ -113,9 +115,10 @@ def _faults(cfg: DictConfig) -> Iterator[str]:
 
 
 def _plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
-    time = values.get("time")
+    time: Any = values.get("time")
     if isinstance(time, Mapping):
-        dt, steps = time.get("dt"), time.get("steps")
+        dt: Any = time.get("dt")
+        steps: Any = time.get("steps")
         if not _is_number(dt) or not (math.isfinite(dt) and dt > 0):
             yield f"time.dt: {dt!r} s; it must be a finite number above 0"
         if not _is_whole(steps) or steps < 1:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-Record = TypeVar("Record")
+Record = TypeVar("Record", bound="_Tensors")
 Weight = Float[Tensor, "neuron channel"]
 Current = Float[Tensor, "time batch neuron"]
 

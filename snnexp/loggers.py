@@ -22,8 +22,9 @@ class EpochTable(Logger):
         if self.path.exists():
             with self.path.open(newline="") as file:
                 for row in csv.DictReader(file):
-                    values = {name: float(text) for name, text in row.items() if text}
-                    self.rows[int(values["epoch"])] = values
+                    self.rows[int(row["epoch"])] = {
+                        n: _number(text) for n, text in row.items() if text
+                    }
             self.rows = dict(sorted(self.rows.items()))
 
     @property
@@ -52,3 +53,7 @@ class EpochTable(Logger):
             writer.writeheader()
             writer.writerows(self.rows.values())
         partial.replace(self.path)
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.isdigit() else float(text)

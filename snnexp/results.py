@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -99,7 +100,8 @@ def find_runs(folders: Sequence[Path | str]) -> tuple[list[Run], list[Path]]:
     """The complete runs in the given folders and below, and the folders of the incomplete ones."""
     found: dict[Path, Path] = {}
     for folder in map(Path, folders):
-        found = {run.resolve(): run for run in _walk(folder)} | found
+        for run in _walk(folder):
+            found.setdefault(run.resolve(), run)
     complete = [read_run(folder) for folder in found.values() if is_complete(folder)]
     return complete, [folder for folder in found.values() if not is_complete(folder)]
 
@@ -265,10 +267,11 @@ def t_quantile(probability: float, degrees: int) -> float:
 def table(groups: Sequence[Group], metrics: Sequence[str]) -> Table:
     """One row a group: its label, its number of seeds, mean ± deviation of what some group has."""
     metrics = present(groups, metrics)
-    built = Table()
-    built.add_column("configuration", overflow="fold", min_width=20)
+    built = Table(box=SIMPLE_HEAD, pad_edge=False)
+    built.add_column("configuration", overflow="fold")
     for heading in ("n", *metrics):
-        built.add_column(heading.replace("/", "/\n"), justify="right", overflow="fold")
+        narrow = heading.replace("/", "/\n").replace("_per_", "_\nper_")
+        built.add_column(narrow, justify="right", overflow="fold")
     for group in groups:
         cells = [_cell(group, metric) for metric in metrics]
         # a Text, since rich reads the brackets of `regularizer=[readout]` as markup
@@ -293,9 +296,9 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield from _walk(child)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def _natural(path: Path) -> list[tuple[str, int]]:
     """Job 2 before job 10."""
-    return [(int(part or 0), text) for text, part in re.findall(r"(\D*)(\d*)", path.name)]
+    return [(text, int(part or 0)) for text, part in re.findall(r"(\D*)(\d*)", path.name)]
 
 
 def _read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -95,12 +95,11 @@ def cuba_lif(
         v, i = _integrate(v, i, x, p)
         u = v - p.threshold
         z = p.spike(u)
+        clamp = z.detach() if p.detach_reset else z
         if p.refractory_steps:
             held = (r > 0).to(v.dtype)
             z = z * (1 - held)
             r = (1 - z.detach()) * (r - held).relu() + z.detach() * p.refractory_steps
-        clamp = z.detach() if p.detach_reset else z
-        if p.refractory_steps:
             clamp = torch.maximum(clamp, held)
         v = v * (1 - clamp) + p.reset * clamp if p.reset else v * (1 - clamp)
         spikes.append(z)

@@ -24,20 +24,20 @@ class ActivityMetrics(Metric):
 
     def __init__(self, network: Network, dt: float):
         super().__init__()
-        self._network = [network]  # in a list, so that it is not registered as a submodule
         self.dt = dt
-        sizes = {name: layer.neuron.size for name, layer in network.layers.items()}
-        self.spiking = [name for name, layer in network.layers.items() if layer.neuron.spiking]
+        self.layers = dict(network.layers)  # in a plain dict, so as not to be a submodule
+        self.spiking = [name for name, layer in self.layers.items() if layer.neuron.spiking]
         self._count("samples", 1)
         self._count("steps", 1)
         self._count("silent", 1)
         self._count("analog", 1)
         self._count("input_spikes", 1)
-        self._count("active_input", next(iter(network.layers.values())).synapse.weight.shape[1])
+        self._count("active_input", next(iter(self.layers.values())).synapse.weight.shape[1])
         for name in self.spiking:
-            self._count(f"spikes_{name}", sizes[name])
-            self._count(f"active_{name}", sizes[name])
-            self._count(f"fed_back_{name}", sizes[name])
+            size = self.layers[name].neuron.size
+            self._count(f"spikes_{name}", size)
+            self._count(f"active_{name}", size)
+            self._count(f"fed_back_{name}", size)
             self._count(f"window_{name}", 1)
 
     def _count(self, name: str, size: int) -> None:
@@ -45,6 +45,9 @@ class ActivityMetrics(Metric):
 
     def _add(self, name: str, amount: Tensor | int) -> None:
         setattr(self, name, getattr(self, name) + amount)
+
+    def _total(self, name: str) -> int:
+        return int(getattr(self, name).sum())
 
     @torch.no_grad()
     def update(self, activity: Activity) -> None:
@@ -69,18 +72,19 @@ class ActivityMetrics(Metric):
         self._add(f"spikes_{name}", layer.spikes.sum((0, 1)).long())
         self._add(f"active_{name}", active.sum(0))
         self._add(f"fed_back_{name}", active[:-1].sum(0))
-        if layer.margin is not None:
-            window = self._network[0].layers[name].neuron.surrogate.half_width
-            self._add(f"window_{name}", (layer.margin.abs() <= window).sum())
+        surrogate = self.layers[name].neuron.surrogate
+        if layer.margin is not None and surrogate is not None:
+            inside = layer.margin.abs() <= surrogate.half_width
+            self._add(f"window_{name}", inside.sum())
 
     def neuron_rates(self) -> dict[str, Tensor]:
         """Each spiking layer's mean rate by neuron, in Hz, [neuron]."""
-        seconds = self.steps.item() * self.dt  # type: ignore[union-attr]
+        seconds = self._total("steps") * self.dt
         return {name: getattr(self, f"spikes_{name}") / seconds for name in self.spiking}
 
     def compute(self) -> dict[str, float]:
         """Rates in Hz, counts per sample and shares in [0, 1], by layer and for the network."""
-        samples, steps = int(self.samples), int(self.steps)  # type: ignore[arg-type]
+        samples, steps = self._total("samples"), self._total("steps")
         values: dict[str, float] = {}
         spikes, neurons = 0, 0
         for name in self.spiking:
@@ -93,13 +97,13 @@ class ActivityMetrics(Metric):
                 f"spikes_per_step/{name}": total / (size * steps),
                 f"dead/{name}": float((counts == 0).double().mean()),
                 f"saturated/{name}": float((counts >= SATURATED * steps).double().mean()),
-                f"in_window/{name}": int(getattr(self, f"window_{name}")) / (size * steps),
+                f"in_window/{name}": self._total(f"window_{name}") / (size * steps),
             }
         values |= {
             "rate_hz": spikes / (neurons * steps * self.dt),
             "spikes_per_sample": spikes / samples,
-            "input_spikes_per_sample": int(self.input_spikes) / samples,  # type: ignore[arg-type]
-            "silent_output_fraction": int(self.silent) / samples,  # type: ignore[arg-type]
+            "input_spikes_per_sample": self._total("input_spikes") / samples,
+            "silent_output_fraction": self._total("silent") / samples,
         }
         for kind, operations in zip(("ac", "mac"), self._operations(), strict=True):
             for name, count in operations.items():
@@ -112,9 +116,9 @@ class ActivityMetrics(Metric):
         accumulates: dict[str, int] = {}
         multiplies: dict[str, int] = {}
         source = "active_input"
-        for name, layer in self._network[0].layers.items():
-            first = source == "active_input"
-            kind = multiplies if first and int(self.analog) else accumulates  # type: ignore[arg-type]
+        for name, layer in self.layers.items():
+            analog = source == "active_input" and self._total("analog") > 0
+            kind = multiplies if analog else accumulates
             kind[name] = _fan_out(layer.synapse.weight, getattr(self, source))
             if layer.neuron.recurrent is not None:
                 fed_back = getattr(self, f"fed_back_{name}")

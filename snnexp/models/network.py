@@ -1,8 +1,8 @@
 """A network: a list of (synapse, neuron) layers, run on a backend."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -85,7 +85,7 @@ class Network(nn.Module):
         for size in hidden_sizes:
             require_whole(1, hidden_sizes=size)
         self.backend = backend
-        self.layers = nn.ModuleDict()
+        layers: dict[str, Layer] = {}
         sizes = [num_inputs, *hidden_sizes, num_outputs]
         for index, (fan_in, size) in enumerate(pairwise(sizes)):
             is_readout = index == len(hidden_sizes)
@@ -99,7 +99,8 @@ class Network(nn.Module):
             init.fill(layer.synapse.weight, index)
             if population.recurrent is not None:
                 init.fill(population.recurrent, index)
-            self.layers["readout" if is_readout else f"hidden{index + 1}"] = layer
+            layers["readout" if is_readout else f"hidden{index + 1}"] = layer
+        self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
 
     def forward(
         self,
@@ -120,8 +121,9 @@ class Network(nn.Module):
             membrane = record_membrane or name == "readout"
             before = state[name] if state is not None else None
             layers[name], states[name] = layer(flow, before, self.backend, membrane, record_margin)
-            if layers[name].spikes is not None:
-                flow = Dense(layers[name].spikes)
+            spikes = layers[name].spikes
+            if spikes is not None:
+                flow = Dense(spikes)
         return Activity(inputs, layers), states
 
     def weights(self) -> dict[str, Tensor]:

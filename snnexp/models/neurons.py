@@ -1,6 +1,7 @@
 """Neuron models: each documents its update and hands its whole current to one scan over time."""
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -75,25 +76,23 @@ class LIF(Neuron):
         surrogate: Surrogate,
     ):
         super().__init__(size=size, dt=dt, recurrent=recurrent)
-        (self.beta,) = require_between(0, 1, beta=beta)
-        (self.threshold,) = require_positive(threshold=threshold)
-        (self.reset,) = require_choice(("subtract", "subtract_scaled", "zero", "none"), reset=reset)
-        (self.spike_from,) = require_choice(("after", "before"), spike_from=spike_from)
-        self.reset_delay, self.detach_reset, self.strict = reset_delay, detach_reset, strict
+        require_between(0, 1, beta=beta)
+        require_positive(threshold=threshold)
+        require_choice(("subtract", "subtract_scaled", "zero", "none"), reset=reset)
+        require_choice(("after", "before"), spike_from=spike_from)
         self.surrogate = surrogate
+        self.constants = LIFParameters(
+            beta=beta,
+            threshold=threshold,
+            reset=reset,
+            reset_delay=reset_delay,
+            detach_reset=detach_reset,
+            spike_from=spike_from,
+            spike=partial(surrogate.spike, strict=strict),
+        )
 
     def scan(self, current, recurrent, state, membrane, margin):
-        surrogate, strict = self.surrogate, self.strict
-        parameters = LIFParameters(
-            beta=self.beta,
-            threshold=self.threshold,
-            reset=self.reset,
-            reset_delay=self.reset_delay,
-            detach_reset=self.detach_reset,
-            spike_from=self.spike_from,
-            spike=lambda u: surrogate.spike(u, strict),
-        )
-        return kernels.lif(current, parameters, recurrent, state, membrane, margin)
+        return kernels.lif(current, self.constants, recurrent, state, membrane, margin)
 
 
 class LI(Neuron):

@@ -1,0 +1,104 @@
+"""A run that was killed ends, once continued, with the numbers of one that was not."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from snnexp import checkpoints, folders, session
+from tests.conftest import TINY
+
+ROOT = Path(__file__).resolve().parent.parent
+EPOCHS = 6
+OVERRIDES = [
+    *TINY,
+    "dataset.sizes={train: 400, val: 50, test: 50}",
+    f"trainer.max_epochs={EPOCHS}",
+    "encoder=poisson",  # draws, so that the randomness of each epoch is put to the test
+    "optimizer.lr=1e-2",
+]
+
+
+def numbers(folder: Path) -> dict[str, float]:
+    """What must agree: every metric of the summary and of every epoch that is not a time."""
+    summary = json.loads((folder / "summary.json").read_text())
+    kept = {k: v for k, v in summary.items() if k.startswith(("test/", "val/", "train/", "epoch/"))}
+    with (folder / "metrics.csv").open() as file:
+        for row in csv.DictReader(file):
+            kept |= {f"{row['epoch']}:{name}": value for name, value in row.items()}
+    return {name: value for name, value in kept.items() if "samples_per_second" not in name}
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    command = [sys.executable, str(ROOT / "train.py"), *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def epochs_in(folder: Path) -> int:
+    table = folder / "metrics.csv"
+    return len(table.read_text().splitlines()) - 1 if table.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> dict[str, float]:
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    process = start(*OVERRIDES, f"hydra.run.dir={folder}")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    return numbers(folder)
+
+
+@pytest.mark.parametrize("attempt", range(2))
+def test_killed_runs_end_with_the_same_numbers(attempt, uninterrupted, tmp_path):
+    folder, moment = tmp_path / "run", random.Random(attempt)
+    process = start(*OVERRIDES, f"hydra.run.dir={folder}")
+    for _ in range(2):
+        target = epochs_in(folder) + moment.randint(1, 2)
+        while epochs_in(folder) < target and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(moment.random() * 0.2)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if (folder / "summary.json").exists():
+            break
+        process = start(f"resume={folder}")
+    output, _ = process.communicate(timeout=120)
+    assert (folder / "summary.json").exists(), output
+    assert numbers(folder) == uninterrupted
+
+
+def test_a_checkpoint_reproduces_the_test_metrics_in_a_new_process(train, tmp_path):
+    result = train()
+    checkpoint = torch.load(checkpoints.path_of(result.folder, "best"), weights_only=True)
+    assert checkpoint["state_dict"]
+    command = [sys.executable, "-m", "snnexp.evaluate", f"run={result.folder}"]
+    subprocess.run(
+        command, check=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=120
+    )
+    (evaluation,) = (result.folder / "evaluations").glob("*.json")
+    measured = json.loads(evaluation.read_text())
+    expected = {k: v for k, v in result.metrics.items() if k.startswith("test/")}
+    assert expected == {k: v for k, v in measured.items() if k.startswith("test/")}
+
+
+def test_a_run_stopped_between_epochs_continues_in_process(train, tmp_path):
+    whole = train("trainer.max_epochs=3", folder="whole")
+    part = train("trainer.max_epochs=3", folder="part")
+    for name in ("summary.json",):
+        (part.folder / name).unlink()
+    again = session.resume(part.folder)
+    for name, value in whole.metrics.items():
+        if name.startswith(("test/", "val/")):
+            assert again.metrics[name] == value
+    assert folders.saved_config(part.folder) == folders.saved_config(whole.folder)
