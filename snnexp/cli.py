@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnexp import config, folders, listing
+from snnexp import config, console, folders
 from snnexp.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -65,11 +64,9 @@ def main() -> None:
     """Run what the command line asks for; the last line printed is the message if that fails."""
     arguments = sys.argv[1:]
     if "--help" in arguments or "-h" in arguments:
-        print(listing.help_text(arguments))
+        print(console.help_text(arguments))
         return
     signal.signal(signal.SIGTERM, _interrupt)
-    # Lightning 2.6 meets a deprecation in torch's tree utilities, which is not the user's to mend
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     chosen = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra leaves its errors to us
     try:
@@ -104,16 +101,11 @@ def _task(cfg: DictConfig) -> Any:
     config.check(cfg)
     from snnexp import experiment
 
-    _quieten_lightning()
+    console.quieten_lightning()
     folder = Path(HydraConfig.get().runtime.output_dir)
     result = _guarded(folder, lambda: experiment.run(cfg, folder))
     wanted = OmegaConf.to_container(cfg.objectives)
     return result.objectives(wanted)  # type: ignore[arg-type]
-
-
-def _quieten_lightning() -> None:
-    """Lightning sets its level as it is imported; its notes repeat the configuration."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
 def _resume(folder: str, rest: list[str]) -> None:
@@ -128,7 +120,7 @@ def _resume(folder: str, rest: list[str]) -> None:
     config.check(cfg)
     from snnexp import session
 
-    _quieten_lightning()
+    console.quieten_lightning()
     _guarded(Path(folder), lambda: session.resume(folder))
 
 
@@ -145,7 +137,8 @@ def _guarded(folder: Path, action: Callable[[], "Result"]) -> "Result":
         if error.errno in folders.UNWRITABLE:
             raise folders.unwritable(folder, error) from error
         raise
-    listing.print_result(result.metrics, shown(folder))
+    console.print_metrics(result.metrics)
+    print(f"saved in {shown(folder)}\ntensorboard --logdir {shown(folder)}")
     return result
 
 
@@ -156,12 +149,17 @@ def shown(folder: Path) -> Path:
 
 
 def _report_sweep(folder: Path) -> None:
-    """A table of a multirun's finished jobs."""
-    from rich.console import Console
-
+    """A table of a multirun's finished jobs, and what became of the others."""
     from snnexp import results
 
-    runs, _ = results.find_runs([folder])
+    try:
+        runs, incomplete = results.find_runs([folder])
+    except RunError as error:
+        print(error)
+        return
     if runs:
-        Console().print(results.table(results.describe_groups(runs), results.METRICS))
-        print(f"multirun in {shown(folder.resolve())}")
+        table = results.table(results.describe_groups(runs), results.METRICS)
+        results.console().print(table)
+    for unfinished in incomplete:
+        print(f"incomplete: {shown(unfinished.resolve())}")
+    print(f"multirun in {shown(folder.resolve())}")

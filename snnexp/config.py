@@ -13,6 +13,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -75,19 +76,33 @@ def check(cfg: DictConfig) -> None:
 
 
 def instantiate(node: Any, **arguments: Any) -> Any:
-    """The object of a node; a complaint about a value names the node's key."""
+    """The object of a node; ConfigError names the key if its constructor refuses a value."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate as build
 
+    with naming_keys():
+        try:
+            return build(node, **arguments, _convert_="all", _execution_whitelist_=whitelist())
+        except InstantiationException as error:
+            raise ConfigError(str(error)) from error
+
+
+@contextmanager
+def naming_keys() -> Iterator[None]:
+    """Turn a complaint about a value into ConfigError with the key of its node in front.
+
+    Hydra notes the key on what a constructor raises, the innermost first; a factory (`_partial_`)
+    notes it when it is called.
+    """
     try:
-        return build(node, **arguments, _convert_="all", _execution_whitelist_=whitelist())
-    except InstantiationException as error:
-        cause = error.__cause__
-        if not isinstance(cause, ValueError | TypeError):
+        yield
+    except (ValueError, TypeError) as error:
+        notes = [note for note in getattr(error, "__notes__", []) if note.startswith("full_key: ")]
+        if not notes:
             raise
-        found = re.search(r"full_key: (\S+)", str(error))
-        prefix = f"{found.group(1)}." if found else ""
-        raise ConfigError(f"{prefix}{cause}") from error
+        key, message = notes[0].removeprefix("full_key: "), str(error)
+        joint = "." if re.match(r"[\w.\[\]]+: ", message) else ": "
+        raise ConfigError(f"{key}{joint}{message}") from error
 
 
 def _faults(cfg: DictConfig) -> Iterator[str]:

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnexp import checkpoints, config, folders, listing
+from snnexp import checkpoints, config, console, folders
 from snnexp.checkpoints import BEST, path_of
 from snnexp.classifier import Data
 from snnexp.errors import RunError, UserError
@@ -69,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     rest = [text for text in arguments if not text.startswith("run=")]
     if len(given) != 1 or "--help" in rest:
         sys.exit("usage: python -m snnexp.evaluate run=DIR [group=option] [key=value] ...")
+    console.quieten_lightning()
     try:
         metrics = evaluate(given[0], rest)
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -76,7 +77,8 @@ def main(arguments: list[str] | None = None) -> None:
     path = Path(given[0]) / "evaluations" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(metrics, indent=1))
-    listing.print_result(metrics, path)
+    console.print_metrics(metrics)
+    print(f"saved in {path}")
 
 
 if __name__ == "__main__":

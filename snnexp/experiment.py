@@ -13,14 +13,13 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from snnexp import checkpoints, config, folders
+from snnexp import checkpoints, config, folders, randomness
 from snnexp.callbacks import EpochLines
 from snnexp.checkpoints import BEST, LAST, path_of
 from snnexp.classifier import Classifier, Data
 from snnexp.config import instantiate
 from snnexp.datasets import MemoryDataset
 from snnexp.errors import ConfigError
-from snnexp.randomness import key
 from snnexp.summary import about, write_summary
 
 log = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
 
     Weights depend on the seed alone.
     """
-    torch.manual_seed(key(cfg.seed, 0, "weights"))
+    torch.manual_seed(randomness.key(cfg.seed, 0, "weights"))
     backend = instantiate(cfg.backend)
     dataset = instantiate(cfg.dataset)
     encoder = instantiate(cfg.encoder, num_features=dataset.num_features)
@@ -57,6 +56,9 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         dt=cfg.time.dt,
         backend=backend,
     )
+    optimizer, schedule = instantiate(cfg.optimizer), instantiate(cfg.scheduler)
+    with config.naming_keys():  # their values are checked by torch, which sees them only here
+        schedule.configure(optimizer(network.parameters()), steps=2, epochs=2)
     decoder, loss = instantiate(cfg.decoder), instantiate(cfg.loss)
     for stage, part in (("decoder", decoder), ("loss", loss)):
         _refuse_silent_readout(stage, part, network)
@@ -66,8 +68,8 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         decoder=decoder,
         loss=loss,
         regularizers={name: instantiate(node) for name, node in cfg.regularizer.items()},
-        optimizer=instantiate(cfg.optimizer),
-        schedule=instantiate(cfg.scheduler),
+        optimizer=optimizer,
+        schedule=schedule,
         dt=cfg.time.dt,
         num_classes=dataset.num_classes,
         seed=cfg.seed,
@@ -119,6 +121,7 @@ def run(cfg: DictConfig, folder: str | Path) -> Result:
     trainer = build_trainer(cfg, folder, settings, resumed)
     if resumed is None:
         trainer.validate(classifier, data, verbose=False)
+        _refuse_unknown_metrics(cfg, classifier.metrics)
     fit_started = time.perf_counter()
     trainer.fit(classifier, data, ckpt_path=last if resumed else None, weights_only=True)
     seconds = {"seconds/train": time.perf_counter() - fit_started}
@@ -131,6 +134,20 @@ def run(cfg: DictConfig, folder: str | Path) -> Result:
     summary = metrics | about(cfg.seed, classifier.device)
     write_summary(folder, summary)
     return Result(summary, folder, classifier)
+
+
+def _refuse_unknown_metrics(cfg: DictConfig, metrics: dict[str, float]) -> None:
+    """Every `test/` metric exists under `val/`, so that one validation tells all names."""
+    wanted = {"best.metric": cfg.best.metric, "scheduler.monitor": cfg.scheduler.monitor}
+    wanted |= {f"objectives[{i}].name": o.name for i, o in enumerate(cfg.objectives)}
+    for key, name in wanted.items():
+        if name is None or name.startswith(("train/", "seconds/", "epoch/")):
+            continue
+        if name.replace("test/", "val/", 1) not in metrics:
+            raise ConfigError(
+                f"{key}: {name!r} is no metric of this run; there are "
+                f"{', '.join(sorted(metrics))}, and each under test/ too"
+            )
 
 
 def score(trainer: pl.Trainer, classifier: Classifier, data: Data) -> dict[str, Any]:

@@ -14,7 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-OKABE_ITO = "#0072B2 #E69F00 #009E73 #CC79A7 #56B4E9 #D55E00 #000000 #F0E442".split()
+OKABE_ITO = (
+    *("#0072B2", "#E69F00", "#009E73", "#CC79A7"),
+    *("#56B4E9", "#D55E00", "#000000", "#F0E442"),
+)
 NAMED_COLOURS = {"yin": "#6392EB", "yang": "#D97C75", "dot": "#65AD68"}
 STAGE_COLOURS = {"train": "#0072B2", "val": "#D55E00"}
 LOOKS = (("-", "o"), ("--", "^"), (":", "s"))

@@ -36,7 +36,7 @@ class Normal:
             return float(value)
         require(
             layer < len(value),
-            f"{name}: {len(value)} entries for at least {layer + 1} layers; "
+            f"init.{name}: {len(value)} entries for at least {layer + 1} layers; "
             "give one number, or one an entry for each layer and the readout",
         )
         return float(value[layer])

@@ -89,8 +89,7 @@ class Network(nn.Module):
         sizes = [num_inputs, *hidden_sizes, num_outputs]
         for index, (fan_in, size) in enumerate(pairwise(sizes)):
             is_readout = index == len(hidden_sizes)
-            key = "readout" if is_readout else "neuron"
-            population = _keyed(key, readout if is_readout else neuron, size=size, dt=dt)
+            population = (readout if is_readout else neuron)(size=size, dt=dt)
             layer = Layer(Linear(num_inputs=fan_in, num_outputs=size), population)
             require(
                 population.spiking or is_readout,
@@ -134,12 +133,3 @@ class Network(nn.Module):
             if layer.neuron.recurrent is not None:
                 matrices[f"{name}_recurrent"] = layer.neuron.recurrent
         return matrices
-
-
-def _keyed(key: str, factory: Callable[..., Neuron], **arguments: object) -> Neuron:
-    """Build with `factory`; its complaint then opens with the full key `key.argument`."""
-    try:
-        return factory(**arguments)
-    except ValueError as error:
-        cause = error.__cause__ if isinstance(error.__cause__, ValueError) else error
-        raise ValueError(f"{key}.{cause}") from error

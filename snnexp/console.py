@@ -1,5 +1,7 @@
 """What the command line prints: the options of each group, and the results of a run."""
 
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,11 +78,21 @@ ROWS = (
 )
 
 
-def print_result(metrics: Mapping[str, Any], folder: Path) -> None:
-    """A short table of results, the folder, and the command that opens TensorBoard on it."""
+def print_metrics(metrics: Mapping[str, Any]) -> None:
+    """A short table of results."""
     table = Table(show_header=False, box=None, pad_edge=False)
     for label, name, form in ROWS:
         if name in metrics:
             table.add_row(label, form.format(metrics[name]))
     Console().print(table)
-    print(f"saved in {folder}\ntensorboard --logdir {folder}")
+
+
+def quieten_lightning() -> None:
+    """Leave out what Lightning says of no use to a user; call it once Lightning is imported.
+
+    Its notes repeat the configuration; its warnings here are of torch's tree utilities, and of a
+    folder of checkpoints that a continued run goes on filling.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

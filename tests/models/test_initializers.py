@@ -1,0 +1,48 @@
+"""Initial weights: their moments and bounds."""
+
+import pytest
+import torch
+
+from snnexp.models import Kaiming, Normal
+
+
+def draw(initializer, layer=0, shape=(400, 250)):
+    torch.manual_seed(0)
+    weight = torch.empty(shape)
+    initializer.fill(weight, layer)
+    return weight.double()
+
+
+@pytest.mark.parametrize(
+    ("settings", "layer", "mean", "std"),
+    [
+        ({"mean": 0.5, "std": 0.2, "fan_in_scaled": False}, 1, 0.5, 0.2),
+        # 250 inputs: mean / 250, std / sqrt(250)
+        ({"mean": 1.0, "std": 2.0, "fan_in_scaled": True}, 0, 0.004, 0.126491),
+        ({"mean": [1.0, 0.0], "std": [0.1, 0.3], "fan_in_scaled": False}, 0, 1.0, 0.1),
+        ({"mean": [1.0, 0.0], "std": [0.1, 0.3], "fan_in_scaled": False}, 1, 0.0, 0.3),
+    ],
+)
+def test_normal_has_the_stated_moments(settings, layer, mean, std):
+    """Within 5 standard errors: std / sqrt(n) of the mean, std / sqrt(2 n) of the deviation."""
+    weight = draw(Normal(**settings), layer)
+    root = weight.numel() ** 0.5
+    assert weight.mean().item() == pytest.approx(mean, abs=5 * std / root)
+    assert weight.std().item() == pytest.approx(std, abs=5 * std / (2**0.5 * root))
+
+
+def test_normal_refuses_what_it_cannot_draw():
+    with pytest.raises(ValueError, match=r"^std: -1\.0;"):
+        Normal(mean=0.0, std=[1.0, -1.0], fan_in_scaled=True)
+    with pytest.raises(ValueError, match=r"^mean: 2 entries for at least 3 layers"):
+        draw(Normal(mean=[0.0, 0.0], std=1.0, fan_in_scaled=True), layer=2)
+
+
+def test_kaiming_is_uniform_up_to_its_bound():
+    """b = gain sqrt(3 / 250), variance b^2 / 3 = gain^2 / 250."""
+    weight = draw(Kaiming(gain=2.0))
+    bound = 2 * (3 / 250) ** 0.5
+    assert bound * 0.999 < weight.abs().max().item() <= bound * (1 + 1e-6)
+    assert weight.var().item() == pytest.approx(4 / 250, rel=0.02)
+    with pytest.raises(ValueError, match=r"^gain: 0\.0;"):
+        Kaiming(gain=0.0)

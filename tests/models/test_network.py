@@ -1,0 +1,177 @@
+"""A whole network: hxtorch's backward rule written out by hand, state, and refusals."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from snnexp.backends import Ideal
+from snnexp.decoders import MaxOverTime
+from snnexp.inputs import Dense
+from snnexp.models import LI, LIF, CubaLI, CubaLIF, Network, Normal, SuperSpike
+
+DT, TAU_MEM, TAU_SYN, ALPHA = 2e-6, 6e-6, 5e-6, 50.0
+A, B = DT / TAU_MEM, DT / TAU_SYN
+TAUS = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, "leak": 0.0, "normalized": True, "method": "euler"}
+CUBA_LIF = partial(
+    CubaLIF,
+    **TAUS,
+    tau_ref=0.0,
+    threshold=1.0,
+    reset=0.0,
+    detach_reset=True,
+    recurrent=False,
+    surrogate=SuperSpike(slope=ALPHA),
+)
+LIF_ = partial(
+    LIF,
+    beta=0.9,
+    threshold=1.0,
+    reset="subtract",
+    reset_delay=False,
+    detach_reset=True,
+    spike_from="after",
+    strict=True,
+    recurrent=False,
+    surrogate=SuperSpike(slope=5.0),
+)
+CPU = Ideal(device="cpu", precision="32-true", devices=1)
+
+
+def build(sizes=(5, 8, 3), neuron=CUBA_LIF, readout=partial(CubaLI, **TAUS), std=2.0):
+    torch.manual_seed(0)
+    return Network(
+        num_inputs=sizes[0],
+        num_outputs=sizes[-1],
+        dt=DT,
+        backend=CPU,
+        hidden_sizes=list(sizes[1:-1]),
+        neuron=neuron,
+        readout=readout,
+        init=Normal(mean=1.0, std=std, fan_in_scaled=True),
+    ).double()
+
+
+def spikes(steps, batch, channels, share):
+    generator = torch.Generator().manual_seed(3)
+    return (torch.rand(steps, batch, channels, generator=generator) < share).double()
+
+
+def gradients_by_hand(x, w_hidden, w_out, labels):
+    """Loss and dL/dW in numpy: forward by explicit Euler, backward by hxtorch's adjoint rule."""
+
+    def integrate(current, fire):
+        v = i = np.zeros(current.shape[1:])
+        z, u, out = [], [], []
+        for now in current:
+            v = v + A * (i - v)
+            i = i * (1 - B) + now
+            u.append(v - 1.0)
+            z.append((v > 1.0) * 1.0)
+            v = v * (1 - z[-1]) if fire else v
+            out.append(v)
+        return np.stack(out), np.stack(z), np.stack(u)
+
+    _, z, u = integrate(x @ w_hidden.T, fire=True)
+    trace, _, _ = integrate(z @ w_out.T, fire=False)
+    scores, batch = trace.max(0), np.arange(len(labels))
+    shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    loss = -np.log(shares[batch, labels]).mean()
+    shares[batch, labels] -= 1
+    upstream = np.zeros_like(trace)
+    np.put_along_axis(upstream, trace.argmax(0)[None], shares[None] / len(labels), axis=0)
+
+    grad_out, grad_hidden = np.zeros_like(w_out), np.zeros_like(w_hidden)
+    l_v = l_i = np.zeros(scores.shape)
+    m_v = m_i = np.zeros(z.shape[1:])
+    for t in reversed(range(len(x))):
+        grad_out += l_i.T @ z[t]
+        grad_hidden += m_i.T @ x[t]
+        m_v = m_v * (1 - z[t]) + (l_i @ w_out) / (ALPHA * np.abs(u[t]) + 1) ** 2
+        m_i, m_v = m_i * (1 - B) + A * m_v, m_v * (1 - A)
+        l_v = l_v + upstream[t]
+        l_i, l_v = l_i * (1 - B) + A * l_v, l_v * (1 - A)
+    return z, loss, grad_hidden, grad_out
+
+
+def test_gradients_equal_hxtorchs_backward_rule():
+    network, x = build(), spikes(40, 6, 5, 0.4)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2])
+    activity, _ = network(Dense(x))
+    scores = MaxOverTime(scale=1.0, scale_gradient=True)(activity)
+    loss = functional.cross_entropy(scores, labels)
+    loss.backward()
+    hidden, readout = network.weights().values()
+    z, expected, *gradients = gradients_by_hand(
+        x.numpy(), hidden.detach().numpy(), readout.detach().numpy(), labels.numpy()
+    )
+    assert 50 < z.sum() < 500
+    np.testing.assert_array_equal(activity.layers["hidden1"].spikes.detach().numpy(), z)
+    assert loss.item() == pytest.approx(expected, abs=1e-12)
+    for weight, gradient in zip((hidden, readout), gradients, strict=True):
+        assert np.abs(gradient).max() > 1e-3
+        np.testing.assert_allclose(weight.grad.numpy(), gradient, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "readout"),
+    [
+        (partial(LIF_, recurrent=True), partial(LI, beta=0.9, normalized=False)),
+        (partial(LIF_, recurrent=True, spike_from="before"), partial(LIF_, spike_from="before")),
+        (partial(CUBA_LIF, recurrent=True, tau_ref=5e-6), partial(CUBA_LIF, recurrent=True)),
+    ],
+    ids=["lif", "lif before", "cuba_lif"],
+)
+def test_two_segments_of_a_recurrent_network_equal_one_run(neuron, readout):
+    network = build((5, 7, 6, 3), neuron, readout, std=3.0)
+    x = spikes(30, 4, 5, 0.5)
+    record = {"record_membrane": True, "record_margin": True}
+    whole, last = network(Dense(x), **record)
+    first, state = network(Dense(x[:11]), **record)
+    second, end = network(Dense(x[11:]), state, **record)
+    for name, layer in whole.layers.items():
+        for what, recorded in vars(layer).items():
+            parts = [getattr(part.layers[name], what) for part in (first, second)]
+            if recorded is not None:
+                torch.testing.assert_close(torch.cat(parts), recorded, rtol=0, atol=1e-12)
+        for a, b in zip(last[name], end[name], strict=True):
+            torch.testing.assert_close(b, a, rtol=0, atol=1e-12)
+    assert all(layer.spikes.sum() > 10 for layer in whole.hidden.values())
+
+
+def test_layers_weights_and_records():
+    network = build(
+        (5, 7, 6, 3), partial(LIF_, recurrent=True), partial(LI, beta=0.9, normalized=True)
+    )
+    shapes = {name: tuple(weight.shape) for name, weight in network.weights().items()}
+    assert shapes == {
+        "hidden1": (7, 5),
+        "hidden1_recurrent": (7, 7),
+        "hidden2": (6, 7),
+        "hidden2_recurrent": (6, 6),
+        "readout": (3, 6),
+    }
+    assert all(weight.any() for weight in network.weights().values())
+    activity, _ = network(Dense(spikes(9, 2, 5, 0.5)))
+    assert list(activity.layers) == ["hidden1", "hidden2", "readout"]
+    assert [layer.membrane is None for layer in activity.layers.values()] == [True, True, False]
+    activity, _ = network(Dense(spikes(9, 2, 5, 0.5)), record_membrane=True, record_margin=True)
+    assert activity.layers["hidden2"].membrane.shape == (9, 2, 6)
+    assert [layer.margin is None for layer in activity.layers.values()] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "start"),
+    [
+        ({"sizes": (5, 3)}, r"hidden_sizes: \[\]"),
+        ({"sizes": (5, 0, 3)}, "hidden_sizes: 0;"),
+        ({"neuron": partial(LIF_, beta=2.0)}, r"neuron\.beta: 2\.0;"),
+        ({"readout": partial(LIF_, reset="soft")}, r"readout\.reset: 'soft';"),
+        ({"neuron": partial(LI, beta=0.9, normalized=True)}, "neuron: LI does not spike"),
+    ],
+)
+def test_refusals_open_with_the_key(settings, start):
+    with pytest.raises(ValueError, match=f"^{start}"):
+        build(**settings)

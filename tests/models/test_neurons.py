@@ -1,0 +1,119 @@
+"""What holds for every neuron: state continues a run, and silence is answered with silence."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from snnexp.models import LI, LIF, CubaLI, CubaLIF, SuperSpike
+
+SIZE, DT = 4, 1e-3
+SURROGATE = SuperSpike(slope=5.0)
+TAUS = {"tau_mem": 5e-3, "tau_syn": 3e-3}
+
+
+def lif(reset, reset_delay, spike_from, recurrent):
+    settings = {"reset": reset, "reset_delay": reset_delay, "spike_from": spike_from}
+    return LIF(
+        size=SIZE,
+        dt=DT,
+        beta=0.8,
+        threshold=1.0,
+        detach_reset=False,
+        strict=True,
+        recurrent=recurrent,
+        surrogate=SURROGATE,
+        **settings,
+    )
+
+
+def cuba_lif(method, tau_ref, leak, recurrent):
+    return CubaLIF(
+        size=SIZE,
+        dt=DT,
+        **TAUS,
+        tau_ref=tau_ref,
+        threshold=1.0,
+        leak=leak,
+        reset=-0.5,
+        method=method,
+        normalized=False,
+        detach_reset=False,
+        recurrent=recurrent,
+        surrogate=SURROGATE,
+    )
+
+
+RESETS = ("subtract", "subtract_scaled", "zero", "none")
+NEURONS = {
+    **{
+        f"LIF {options}": lif(*options)
+        for options in product(RESETS, (False, True), ("after", "before"), (False, True))
+    },
+    **{
+        f"CubaLIF {options}": cuba_lif(*options)
+        for options in product(
+            ("exponential", "euler"), (0.0, 2.5 * DT), (0.0, 0.25), (False, True)
+        )
+    },
+    "LI": LI(size=SIZE, dt=DT, beta=0.8, normalized=True),
+    **{
+        f"CubaLI {method}": CubaLI(
+            size=SIZE, dt=DT, **TAUS, leak=0.25, method=method, normalized=True
+        )
+        for method in ("exponential", "euler")
+    },
+}
+
+
+@pytest.fixture(params=NEURONS.values(), ids=NEURONS)
+def neuron(request):
+    return request.param
+
+
+def recurrent_weight(neuron):
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(SIZE, SIZE, generator=generator).double()
+    return None if neuron.recurrent is None else weight
+
+
+def test_two_segments_with_the_returned_state_equal_one_run(neuron):
+    """In spikes, traces and gradients."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(17, 3, SIZE, generator=generator).double() * 1.5
+    weight = recurrent_weight(neuron)
+    outcomes = []
+    for sizes in ([17], [1, 6, 10]):
+        current = drawn.clone().requires_grad_()
+        state, scans = None, []
+        for part in current.split(sizes):
+            scans.append(neuron.scan(part, weight, state, True, True))
+            state = scans[-1].state
+        parts = {"membrane": torch.cat([scan.membrane for scan in scans])}
+        if neuron.spiking:
+            parts["spikes"] = torch.cat([scan.spikes for scan in scans])
+            parts["margin"] = torch.cat([scan.margin for scan in scans])
+            assert 20 < parts["spikes"].sum() < 184  # of 204: both kinds are there
+        sum(part.sum() for part in parts.values()).backward()
+        outcomes.append([*parts.values(), *state, current.grad])
+    for whole, joined in zip(*outcomes, strict=True):
+        torch.testing.assert_close(joined, whole, rtol=0, atol=1e-12)
+
+
+def test_silence_for_silence(neuron):
+    current = torch.zeros(20, 2, SIZE).double()
+    scan = neuron.scan(current, recurrent_weight(neuron), None, True, True)
+    rest = neuron.constants.leak if hasattr(neuron, "constants") else 0.0
+    torch.testing.assert_close(scan.membrane, torch.full_like(current, rest))
+    assert (scan.spikes is not None) == neuron.spiking
+    if neuron.spiking:
+        assert not scan.spikes.any()
+        torch.testing.assert_close(scan.margin, torch.full_like(current, rest - 1))
+
+
+def test_traces_are_recorded_only_where_asked_for(neuron):
+    scan = neuron.scan(
+        torch.ones(3, 2, SIZE).double(), recurrent_weight(neuron), None, False, False
+    )
+    assert scan.margin is None
+    assert (scan.membrane is None) == neuron.spiking  # an integrator's is its output
