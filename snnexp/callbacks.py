@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
+from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
@@ -18,6 +19,15 @@ from snnexp.datasets import MemoryDataset
 from snnexp.loggers import EpochTable
 
 log = logging.getLogger(__name__)
+
+
+class Bar(RichProgressBar):
+    """A progress bar with the last epoch's loss and accuracy beside it."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        assert isinstance(pl_module, Classifier)
+        shown = ("train/loss", "val/loss", "val/accuracy")
+        return {name: pl_module.metrics[name] for name in shown if name in pl_module.metrics}
 
 
 class EpochLines(pl.Callback):

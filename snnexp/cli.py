@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from snnexp import config, console, folders
+from snnexp.config import check
 from snnexp.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Folders(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         HydraConfig.instance().set_config(config)  # the folder's name refers to it
-        _or_exit(lambda: folders.claim(config.hydra.run.dir, _without_hydra(config)))
+        cfg = _without_hydra(config)
+        _or_exit(lambda: check(cfg))
+        _or_exit(lambda: folders.claim(config.hydra.run.dir, cfg))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         HydraConfig.instance().set_config(config)
@@ -98,7 +101,7 @@ def _train_by_hydra() -> None:
 
 
 def _task(cfg: DictConfig) -> Any:
-    config.check(cfg)
+    check(cfg)
     from snnexp import experiment
 
     console.quieten_lightning()
@@ -117,7 +120,7 @@ def _resume(folder: str, rest: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     cfg = folders.saved_config(folder)
     folders.claim(folder, cfg)
-    config.check(cfg)
+    check(cfg)
     from snnexp import session
 
     console.quieten_lightning()

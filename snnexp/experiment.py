@@ -10,11 +10,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from snnexp import checkpoints, config, folders, randomness
-from snnexp.callbacks import EpochLines
+from snnexp.callbacks import Bar, EpochLines
 from snnexp.checkpoints import BEST, LAST, path_of
 from snnexp.classifier import Classifier, Data
 from snnexp.config import instantiate
@@ -167,7 +166,7 @@ def build_trainer(
     """Lightning's Trainer with the backend's settings and what every run needs."""
     keepers = checkpoints.callbacks(folder, cfg.best.metric, cfg.best.mode)
     terminal = sys.stdout.isatty()
-    shown = RichProgressBar(leave=False) if terminal else EpochLines()
+    shown = Bar() if terminal else EpochLines()
     own = [instantiate(node) for node in cfg.callback.values()]
     return instantiate(
         cfg.trainer,

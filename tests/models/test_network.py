@@ -15,6 +15,7 @@ from snnexp.models import LI, LIF, CubaLI, CubaLIF, Network, Normal, SuperSpike
 DT, TAU_MEM, TAU_SYN, ALPHA = 2e-6, 6e-6, 5e-6, 50.0
 A, B = DT / TAU_MEM, DT / TAU_SYN
 TAUS = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, "leak": 0.0, "normalized": True, "method": "euler"}
+CUBA_LI = partial(CubaLI, **TAUS)
 CUBA_LIF = partial(
     CubaLIF,
     **TAUS,
@@ -40,7 +41,7 @@ LIF_ = partial(
 CPU = Ideal(device="cpu", precision="32-true", devices=1)
 
 
-def build(sizes=(5, 8, 3), neuron=CUBA_LIF, readout=partial(CubaLI, **TAUS), std=2.0):
+def build(sizes=(5, 8, 3), neuron=CUBA_LIF, readout=CUBA_LI, std=2.0):
     torch.manual_seed(0)
     return Network(
         num_inputs=sizes[0],
@@ -80,8 +81,8 @@ def gradients_by_hand(x, w_hidden, w_out, labels):
     shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     loss = -np.log(shares[batch, labels]).mean()
     shares[batch, labels] -= 1
-    upstream = np.zeros_like(trace)
-    np.put_along_axis(upstream, trace.argmax(0)[None], shares[None] / len(labels), axis=0)
+    highest = trace == scores
+    upstream = highest / highest.sum(0) * shares / len(labels)  # amax splits ties evenly
 
     grad_out, grad_hidden = np.zeros_like(w_out), np.zeros_like(w_hidden)
     l_v = l_i = np.zeros(scores.shape)
@@ -167,11 +168,9 @@ def test_layers_weights_and_records():
     [
         ({"sizes": (5, 3)}, r"hidden_sizes: \[\]"),
         ({"sizes": (5, 0, 3)}, "hidden_sizes: 0;"),
-        ({"neuron": partial(LIF_, beta=2.0)}, r"neuron\.beta: 2\.0;"),
-        ({"readout": partial(LIF_, reset="soft")}, r"readout\.reset: 'soft';"),
         ({"neuron": partial(LI, beta=0.9, normalized=True)}, "neuron: LI does not spike"),
     ],
 )
-def test_refusals_open_with_the_key(settings, start):
+def test_refusals_name_the_argument_first(settings, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         build(**settings)
