@@ -17,7 +17,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snnexp import results
+from snnexp import comparison, results
 from snnexp.errors import RunError, UserError
 
 CURVE = "val/accuracy"
@@ -72,11 +72,11 @@ def select(place: str) -> results.Group:
 def compare(a: results.Group, b: results.Group, metric: str, direction: str) -> None:
     """Print both means, their difference with its interval, and a sentence."""
     values_a, values_b = (_values(group, metric) for group in (a, b))
-    difference = results.paired_difference(values_a, values_b)
+    difference = comparison.paired_difference(values_a, values_b)
     seeds = difference.seeds
     print(f"{metric} ({'higher' if direction == 'maximize' else 'lower'} is better)")
     for name, label, values in zip("AB", _labels(a, b), (values_a, values_b), strict=True):
-        print(f"  {name}: {results.summarize([values[seed] for seed in seeds])}   {label}")
+        print(f"  {name}: {comparison.summarize([values[seed] for seed in seeds])}   {label}")
     print(f"  A - B: {difference.statistic}, {_interval(difference)}")
     for name, own in (("A", difference.unpaired_a), ("B", difference.unpaired_b)):
         if own:
@@ -84,7 +84,7 @@ def compare(a: results.Group, b: results.Group, metric: str, direction: str) -> 
     print(verdict(difference, direction))
 
 
-def verdict(difference: results.Difference, direction: str) -> str:
+def verdict(difference: comparison.Difference, direction: str) -> str:
     """One sentence: which is better, or how many more seeds could tell."""
     count, mean = len(difference.seeds), difference.statistic.mean
     if difference.interval is None:
@@ -97,11 +97,11 @@ def verdict(difference: results.Difference, direction: str) -> str:
         return f"{winner} is better, by {abs(mean):.3g} over {count} seeds."
     if mean == 0:
         return f"It cannot be told: over {count} seeds there is no difference at all."
-    needed = results.seeds_needed(difference.statistic)
+    needed = comparison.seeds_needed(difference.statistic)
     if needed is None:
         return (
             "It cannot be told; if the difference is as it looks, "
-            f"not even {results.MOST_SEEDS} seeds would tell."
+            f"not even {comparison.MOST_SEEDS} seeds would tell."
         )
     more = max(1, needed - count)
     return (
@@ -167,7 +167,7 @@ def _values(group: results.Group, metric: str) -> dict[int, float]:
     return group.values(metric)
 
 
-def _interval(difference: results.Difference) -> str:
+def _interval(difference: comparison.Difference) -> str:
     seeds = ", ".join(map(str, difference.seeds))
     if difference.interval is None:
         return f"no interval from one seed ({seeds})"

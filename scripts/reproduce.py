@@ -27,7 +27,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from snnexp import config, results
+from snnexp import comparison, config, results
 from snnexp.errors import ConfigError, RunError, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -295,7 +295,7 @@ def judge(plan: Plan, rows: Sequence[dict[str, Any]]) -> tuple[list[str], bool]:
     known = [f"{reference.value:g}", f"{reference.tolerance:g}"]
     if not rows:
         return [reference.metric, "-", "0", *known, "no run finished", "-"], False
-    measured = results.summarize([float(row["value"]) for row in rows])
+    measured = comparison.summarize([float(row["value"]) for row in rows])
     holds = reference.holds(measured.mean)
     verdict = "within" if holds else "OUTSIDE"
     if failed:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from snnexp import results
+from snnexp import comparison, results
 from snnexp.errors import UserError
 
 
@@ -55,7 +55,7 @@ def write_csv(file: Path, groups: Sequence[results.Group], metrics: Sequence[str
             row: list[str | float | None] = [group.label, len(group.runs)]
             for metric in metrics:
                 values = list(group.values(metric).values())
-                found = results.summarize(values) if values else results.Statistic(0, None, 0)
+                found = comparison.summarize(values) if values else comparison.Statistic(0, None, 0)
                 row += [found.mean if values else None, found.deviation, found.count]
             writer.writerow(row)
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from snnexp import figures
 from snnexp.checks import require_whole
-from snnexp.classifier import Classifier, Data
-from snnexp.datasets import MemoryDataset
+from snnexp.classifier import Classifier
+from snnexp.datasets import Data, MemoryDataset
 from snnexp.loggers import EpochTable
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from snnexp import health
 from snnexp.activity import Activity
-from snnexp.datasets import MemoryDataset
 from snnexp.decoders import Decoder
 from snnexp.errors import TrainingError
 from snnexp.inputs import Inputs
@@ -28,32 +27,6 @@ log = logging.getLogger(__name__)
 EVALUATED = ("val", "test")
 CHANCE_EPOCH = 5
 """The epoch after which an accuracy at chance is worth a warning."""
-
-
-class Data(pl.LightningDataModule):
-    """Gives Lightning one loader an epoch: what a run sees depends on (seed, epoch) alone."""
-
-    def __init__(self, dataset: MemoryDataset, batch_size: int, eval_batch_size: int, seed: int):
-        super().__init__()
-        self.dataset, self.seed = dataset, seed
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-
-    def _loader(self, stage: str, batch_size: int, epoch: int) -> Any:
-        trainer = self.trainer
-        rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        return self.dataset.loader(
-            stage, batch_size, seed=self.seed, epoch=epoch, rank=rank, ranks=ranks
-        )
-
-    def train_dataloader(self) -> Any:
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        return self._loader("train", self.batch_size, epoch)
-
-    def val_dataloader(self) -> Any:
-        return self._loader("val", self.eval_batch_size, 0)
-
-    def test_dataloader(self) -> Any:
-        return self._loader("test", self.eval_batch_size, 0)
 
 
 class Classifier(pl.LightningModule):

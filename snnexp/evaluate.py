@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from snnexp import checkpoints, config, console, folders
 from snnexp.checkpoints import BEST, path_of
-from snnexp.classifier import Data
+from snnexp.datasets import Data
 from snnexp.errors import RunError, UserError
 from snnexp.experiment import build, score
 from snnexp.session import compose

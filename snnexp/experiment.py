@@ -15,9 +15,9 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from snnexp import checkpoints, config, folders, randomness
 from snnexp.callbacks import Bar, EpochLines
 from snnexp.checkpoints import BEST, LAST, path_of
-from snnexp.classifier import Classifier, Data
+from snnexp.classifier import Classifier
 from snnexp.config import instantiate
-from snnexp.datasets import MemoryDataset
+from snnexp.datasets import Data, MemoryDataset
 from snnexp.errors import ConfigError
 from snnexp.summary import about, write_summary
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from snnexp import results
+from snnexp import comparison, results
 from snnexp.errors import ConfigError, RunError
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
@@ -160,13 +160,13 @@ def test_a_broken_file_is_named(tmp_path, file, text, message):
 
 
 def test_mean_and_sample_deviation():
-    found = results.summarize([0.94, 0.96, 0.98])
+    found = comparison.summarize([0.94, 0.96, 0.98])
     assert (found.mean, found.deviation, found.count) == (
         pytest.approx(0.96),
         pytest.approx(0.02),
         3,
     )
-    assert results.summarize([0.5]).deviation is None
+    assert comparison.summarize([0.5]).deviation is None
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_mean_and_sample_deviation():
     ],
 )
 def test_a_statistic_shows_two_digits_of_its_deviation(values, text):
-    assert str(results.summarize(values)) == text
+    assert str(comparison.summarize(values)) == text
 
 
 @pytest.mark.parametrize(
@@ -189,35 +189,35 @@ def test_a_statistic_shows_two_digits_of_its_deviation(values, text):
     [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (9, 2.262), (30, 2.042), (120, 1.980)],
 )
 def test_t_quantile_against_tables(degrees, quantile):
-    assert results.t_quantile(0.975, degrees) == pytest.approx(quantile, abs=5e-4)
+    assert comparison.t_quantile(0.975, degrees) == pytest.approx(quantile, abs=5e-4)
 
 
 def test_t_quantile_of_one_degree_is_the_cauchy_distribution():
-    assert results.t_quantile(0.95, 1) == pytest.approx(math.tan(math.pi * 0.45), rel=1e-9)
-    assert results.t_quantile(0.5, 5) == pytest.approx(0, abs=1e-9)
+    assert comparison.t_quantile(0.95, 1) == pytest.approx(math.tan(math.pi * 0.45), rel=1e-9)
+    assert comparison.t_quantile(0.5, 5) == pytest.approx(0, abs=1e-9)
 
 
 def test_paired_difference_by_hand():
     """Differences 1, 2, 3, 4: mean 2.5, deviation sqrt(5/3), t(3) = 3.182."""
     a, b = {0: 2, 1: 4, 2: 6, 3: 8, 9: 50}, {0: 1, 1: 2, 2: 3, 3: 4, 7: -50}
-    found = results.paired_difference(a, b)
+    found = comparison.paired_difference(a, b)
     width = 3.182446 * math.sqrt(5 / 3) / 2
     assert found.interval == pytest.approx((2.5 - width, 2.5 + width), rel=1e-6)
     assert (found.seeds, found.unpaired_a, found.unpaired_b) == ((0, 1, 2, 3), (9,), (7,))
 
 
 def test_one_common_seed_has_no_interval_and_none_is_an_error():
-    assert results.paired_difference({0: 1.0}, {0: 0.5}).interval is None
+    assert comparison.paired_difference({0: 1.0}, {0: 0.5}).interval is None
     with pytest.raises(RunError, match=r"A has 0, B has 1, 2; run both with the same seeds"):
-        results.paired_difference({0: 1.0}, {1: 0.5, 2: 0.5})
+        comparison.paired_difference({0: 1.0}, {1: 0.5, 2: 0.5})
 
 
 def test_seeds_needed():
     """With mean = deviation, t(n - 1) / sqrt(n) is 1.05 for n = 6 and 0.92 for n = 7."""
-    assert results.seeds_needed(results.Statistic(-1.0, 1.0, 2)) == 7
-    assert results.seeds_needed(results.Statistic(0.0, 1.0, 2)) is None
-    assert results.seeds_needed(results.Statistic(1e-6, 1.0, 2)) is None
-    assert results.seeds_needed(results.Statistic(math.nan, math.nan, 2)) is None
+    assert comparison.seeds_needed(comparison.Statistic(-1.0, 1.0, 2)) == 7
+    assert comparison.seeds_needed(comparison.Statistic(0.0, 1.0, 2)) is None
+    assert comparison.seeds_needed(comparison.Statistic(1e-6, 1.0, 2)) is None
+    assert comparison.seeds_needed(comparison.Statistic(math.nan, math.nan, 2)) is None
 
 
 # summarize.py

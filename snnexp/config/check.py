@@ -1,36 +1,19 @@
-"""Checks a composed configuration before anything runs, and turns its nodes into objects.
-
-Configurations may come from strangers: a `_target_` is matched by name against `WHITELIST` before
-anything is imported, and Hydra gets the same list for every call of `instantiate`.
-"""
+"""All faults of a composed configuration in one message, before anything is built."""
 
 import difflib
 import importlib
 import inspect
 import math
-import os
-import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from snnexp.config.nodes import allowed
 from snnexp.errors import ConfigError
-
-WHITELIST = (
-    "snnexp.*",
-    "torch.optim.*",
-    "pytorch_lightning.Trainer",
-    "pytorch_lightning.trainer.trainer.Trainer",
-    "pytorch_lightning.callbacks.*",
-    "pytorch_lightning.loggers.*",
-)
 
 STAGES = {
     "dataset": (),
@@ -55,54 +38,11 @@ OPTIONAL = ("reference",)
 RESERVED = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
 
 
-def directory() -> Path:
-    """The folder of configurations: inside an installed package, else beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
-
-
-def whitelist() -> list[str]:
-    """What a `_target_` may name: `WHITELIST`, and packages in SNNEXP_ALLOW, comma-separated."""
-    own = [name.strip() for name in os.environ.get("SNNEXP_ALLOW", "").split(",")]
-    return [*WHITELIST, *(f"{name}.*" for name in own if name)]
-
-
 def check(cfg: DictConfig) -> None:
     """Raise ConfigError with all faults of a composed configuration in one message."""
     faults = list(_faults(cfg))
     if faults:
         raise ConfigError("\n".join(faults))
-
-
-def instantiate(node: Any, **arguments: Any) -> Any:
-    """The object of a node; ConfigError names the key if its constructor refuses a value."""
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate as build
-
-    with naming_keys():
-        try:
-            return build(node, **arguments, _convert_="all", _execution_whitelist_=whitelist())
-        except InstantiationException as error:
-            raise ConfigError(str(error)) from error
-
-
-@contextmanager
-def naming_keys() -> Iterator[None]:
-    """Turn a complaint about a value into ConfigError with the key of its node in front.
-
-    Hydra notes the key on what a constructor raises, the innermost first; a factory (`_partial_`)
-    notes it when it is called.
-    """
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        notes = [note for note in getattr(error, "__notes__", []) if note.startswith("full_key: ")]
-        if not notes:
-            raise
-        key, message = notes[0].removeprefix("full_key: "), str(error)
-        joint = "." if re.match(r"[\w.\[\]]+: ", message) else ": "
-        raise ConfigError(f"{key}{joint}{message}") from error
 
 
 def _faults(cfg: DictConfig) -> Iterator[str]:
@@ -181,7 +121,7 @@ def _walk(value: Any, key: str, given: Sequence[str]) -> Iterator[str]:
 
 def _node_faults(node: Mapping[str, Any], key: str, given: Sequence[str]) -> Iterator[str]:
     target = node["_target_"]
-    if not _allowed(str(target)):
+    if not allowed(str(target)):
         yield (
             f"{key}._target_: {target!r} is not allowed; a package of your own is allowed by the "
             "environment, SNNEXP_ALLOW=my_package, never by a configuration"
@@ -193,7 +133,7 @@ def _node_faults(node: Mapping[str, Any], key: str, given: Sequence[str]) -> Ite
         yield f"{key}._target_: {target!r} cannot be found ({error})"
         return
     canonical = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
-    if not isinstance(found, type) or not _allowed(canonical):
+    if not isinstance(found, type) or not allowed(canonical):
         yield f"{key}._target_: {target!r} is not a class that configurations may name"
         return
     yield from _argument_faults(found, node, key, given)
@@ -226,10 +166,6 @@ def _argument_faults(
         )
         if required and parameter.name not in node and parameter.name not in given:
             yield f"{key}.{parameter.name}: missing"
-
-
-def _allowed(name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in whitelist())
 
 
 def _locate(target: str) -> Any:
@@ -308,18 +244,3 @@ def _describe(hint: Any) -> str:
     if origin in (dict, Mapping):
         return f"a mapping to {_describe(arguments[1])}" if arguments else "a mapping"
     return "a node with a _target_"
-
-
-def flatten(cfg: DictConfig | ListConfig) -> dict[str, int | float | str | bool]:
-    """Every leaf of a configuration by its dotted key, None as text."""
-    flat: dict[str, int | float | str | bool] = {}
-
-    def visit(value: Any, key: str) -> None:
-        if isinstance(value, Mapping):
-            for name, child in value.items():
-                visit(child, f"{key}.{name}" if key else str(name))
-        else:
-            flat[key] = value if isinstance(value, int | float | str | bool) else str(value)
-
-    visit(OmegaConf.to_container(cfg, resolve=True), "")
-    return flat

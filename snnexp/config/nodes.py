@@ -1,0 +1,89 @@
+"""Where configurations lie, what they may name, and how their nodes become objects.
+
+Configurations may come from strangers: Hydra gets the same whitelist for every call of
+`instantiate`, and `check` matches names against it before anything is imported.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from snnexp.errors import ConfigError
+
+WHITELIST = (
+    "snnexp.*",
+    "torch.optim.*",
+    "pytorch_lightning.Trainer",
+    "pytorch_lightning.trainer.trainer.Trainer",
+    "pytorch_lightning.callbacks.*",
+    "pytorch_lightning.loggers.*",
+)
+
+
+def directory() -> Path:
+    """The folder of configurations: inside an installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def whitelist() -> list[str]:
+    """What a `_target_` may name: `WHITELIST`, and packages in SNNEXP_ALLOW, comma-separated."""
+    own = [name.strip() for name in os.environ.get("SNNEXP_ALLOW", "").split(",")]
+    return [*WHITELIST, *(f"{name}.*" for name in own if name)]
+
+
+def allowed(name: str) -> bool:
+    """Whether a configuration may name this target."""
+    return any(fnmatchcase(name, pattern) for pattern in whitelist())
+
+
+def instantiate(node: Any, **arguments: Any) -> Any:
+    """The object of a node; ConfigError names the key if its constructor refuses a value."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate as build
+
+    with naming_keys():
+        try:
+            return build(node, **arguments, _convert_="all", _execution_whitelist_=whitelist())
+        except InstantiationException as error:
+            raise ConfigError(str(error)) from error
+
+
+@contextmanager
+def naming_keys() -> Iterator[None]:
+    """Turn a complaint about a value into ConfigError with the key of its node in front.
+
+    Hydra notes the key on what a constructor raises, the innermost first; a factory (`_partial_`)
+    notes it when it is called.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        notes = [note for note in getattr(error, "__notes__", []) if note.startswith("full_key: ")]
+        if not notes:
+            raise
+        key, message = notes[0].removeprefix("full_key: "), str(error)
+        joint = "." if re.match(r"[\w.\[\]]+: ", message) else ": "
+        raise ConfigError(f"{key}{joint}{message}") from error
+
+
+def flatten(cfg: DictConfig | ListConfig) -> dict[str, int | float | str | bool]:
+    """Every leaf of a configuration by its dotted key, None as text."""
+    flat: dict[str, int | float | str | bool] = {}
+
+    def visit(value: Any, key: str) -> None:
+        if isinstance(value, Mapping):
+            for name, child in value.items():
+                visit(child, f"{key}.{name}" if key else str(name))
+        else:
+            flat[key] = value if isinstance(value, int | float | str | bool) else str(value)
+
+    visit(OmegaConf.to_container(cfg, resolve=True), "")
+    return flat

@@ -1,0 +1,19 @@
+"""Pictures, one function each: takes tensors on the CPU, gives a matplotlib figure.
+
+They are drawn with matplotlib's objects, without pyplot: no global state, nothing to close.
+"""
+
+from snnexp.figures.activity import activity, input_encoding
+from snnexp.figures.plane import decision_map, plane_data, score_maps
+from snnexp.figures.training import confusion_matrix, learning_curves, rate_histogram
+
+__all__ = [
+    "activity",
+    "confusion_matrix",
+    "decision_map",
+    "input_encoding",
+    "learning_curves",
+    "plane_data",
+    "rate_histogram",
+    "score_maps",
+]

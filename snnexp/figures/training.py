@@ -1,0 +1,82 @@
+"""How a training went: curves, rates, decisions."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from snnexp.figures.style import INK, LOOKS, colour_bar, empty_figure, style_axes, whole_numbers
+
+STAGE_COLOURS = {"train": "#0072B2", "val": "#D55E00"}
+CURVES = {
+    "loss (no unit)": (1, {"loss": ""}),
+    "accuracy (%)": (100, {"accuracy": ""}),
+    "mean firing rate (Hz)": (1, {"rate_hz": ""}),
+    "synaptic operations (per sample)": (
+        1,
+        {"synops_ac_per_sample": " accumulates", "synops_mac_per_sample": " multiply-accumulates"},
+    ),
+}
+"""The panels of `learning_curves`: label, factor to its unit, metrics and what tells them apart."""
+
+
+def learning_curves(rows: list[dict[str, float]]) -> Figure:
+    """Loss, accuracy, rate and operations by epoch; a row an epoch, which may lack metrics."""
+    figure = empty_figure(7.5, 5.2)
+    panels = figure.subplots(2, 2).flat
+    for panel, (label, (factor, metrics)) in zip(panels, CURVES.items(), strict=True):
+        for (line_style, _), (metric, suffix) in zip(LOOKS, metrics.items(), strict=False):
+            for stage, colour in STAGE_COLOURS.items():
+                seen = [row for row in rows if f"{stage}/{metric}" in row]
+                epochs = [row["epoch"] for row in seen]
+                values = [row[f"{stage}/{metric}"] * factor for row in seen]
+                if seen:
+                    (line,) = panel.plot(epochs, values, line_style, label=stage + suffix)
+                    line.set(color=colour, linewidth=1.2, markersize=3)
+                    line.set_marker("o" if len(seen) <= 30 else "")
+        style_axes(panel, "epoch", label)
+        panel.xaxis.set_major_locator(whole_numbers())
+        if panel.lines:
+            panel.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def rate_histogram(rates: dict[str, Float[Tensor, " neuron"]]) -> Figure:
+    """How the neurons' mean rates in Hz are distributed, a panel a layer."""
+    columns = min(len(rates), 3)
+    lines = -(-len(rates) // 3)
+    figure = empty_figure(max(3.4 * columns, 1), max(2.8 * lines, 1))
+    for place, (name, values) in enumerate(rates.items(), start=1):
+        panel = figure.add_subplot(lines, columns, place)
+        panel.hist(values, bins=30, range=(0, values.max().item() or 1), color="#0072B2")
+        panel.set_title(f"{name}: {(values == 0).sum()} of {len(values)} dead", fontsize=10)
+        style_axes(panel, "mean rate (Hz)", "number of neurons")
+        panel.yaxis.set_major_locator(whole_numbers())
+    return figure
+
+
+def confusion_matrix(counts: Int[Tensor, "class class"], class_names: Sequence[str]) -> Figure:
+    """Number of samples by true class (row) and decision (column), coloured by share of the row."""
+    size = len(counts)
+    side = 3.2 + 0.18 * min(size, 20)
+    figure = empty_figure(side + 0.6, side)
+    panel = figure.subplots()
+    shares = 100 * counts / counts.sum(1, keepdim=True).clamp(min=1)
+    image = panel.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=100)
+    colour_bar(panel, image, "share of the true class (%)")
+    if size <= 20:
+        for row, column in torch.cartesian_prod(torch.arange(size), torch.arange(size)).tolist():
+            colour = "white" if shares[row, column] > 55 else INK
+            text = str(int(counts[row, column]))
+            panel.text(column, row, text, color=colour, ha="center", va="center", fontsize=7)
+    style_axes(panel, "decided class", "true class", grid=False)
+    ticks = range(0, size, -(-size // 40))
+    names = [class_names[tick] for tick in ticks]
+    panel.set_xticks(ticks, names, rotation=90 if sum(map(len, names)) > 40 else 0)
+    panel.set_yticks(ticks, names)
+    total = int(counts.sum())
+    accuracy = 100 * int(counts.trace()) / max(total, 1)
+    panel.set_title(f"accuracy {accuracy:.1f} % of {total} samples", fontsize=10)
+    return figure

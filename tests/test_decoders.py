@@ -1,0 +1,62 @@
+"""Decoders on a trace made by hand."""
+
+import math
+
+import pytest
+import torch
+
+from snnexp import decoders
+from snnexp.activity import Activity, LayerActivity
+from snnexp.inputs import Static
+
+TRACE = [[1.0, 4.0], [3.0, 0.0], [2.0, -1.0]]
+SPIKES = [[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
+SURE = 1 / (1 + math.exp(-3))  # softmax of a lead of 3, which each step has
+
+EXPECTED = {
+    "MaxOverTime": [3, 4],
+    "Last": [2, -1],
+    "Mean": [2, 1],
+    "SumOverTime": [6, 3],
+    "SumOfSoftmax": [1 - SURE + 2 * SURE, SURE + 2 * (1 - SURE)],
+    "SpikeCount": [2, 0],
+}
+GRADIENT_OF_FIRST = {  # of the first class' score with respect to its trace
+    "MaxOverTime": [0, 1, 0],
+    "Last": [0, 0, 1],
+    "Mean": [1 / 3] * 3,
+    "SumOverTime": [1] * 3,
+    "SumOfSoftmax": [SURE * (1 - SURE)] * 3,
+    "SpikeCount": [1] * 3,
+}
+
+
+def activity(trace, spikes):
+    layers = {"hidden1": LayerActivity(), "readout": LayerActivity(spikes, trace)}
+    return Activity(Static(torch.ones(1, 1), 3), layers)
+
+
+@pytest.mark.parametrize("scale_gradient", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 10.0])
+@pytest.mark.parametrize("name", EXPECTED)
+def test_scores_and_gradients(name, scale, scale_gradient):
+    """scale_gradient false: the value ten times, the gradient once."""
+    trace, spikes = (torch.tensor(rows)[:, None].requires_grad_() for rows in (TRACE, SPIKES))
+    decoder = getattr(decoders, name)(scale=scale, scale_gradient=scale_gradient)
+    scores = decoder(activity(trace, spikes))
+    torch.testing.assert_close(scores, scale * torch.tensor([EXPECTED[name]]).float())
+    scores[0, 0].backward()
+    read = (spikes if name == "SpikeCount" else trace).grad[:, 0, 0]
+    factor = scale if scale_gradient else 1
+    torch.testing.assert_close(read, factor * torch.tensor(GRADIENT_OF_FIRST[name]).float())
+
+
+def test_a_readout_without_spikes_has_no_count():
+    decoder = decoders.SpikeCount(scale=1.0, scale_gradient=True)
+    with pytest.raises(ValueError, match=r"^decoder: .*spikes"):
+        decoder(activity(torch.tensor(TRACE)[:, None], None))
+
+
+def test_scale_must_be_positive():
+    with pytest.raises(ValueError, match=r"^scale: -1\.0"):
+        decoders.Mean(scale=-1.0, scale_gradient=True)

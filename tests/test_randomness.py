@@ -1,0 +1,49 @@
+"""Keyed randomness: the same (seed, epoch, purpose) gives the same numbers, anywhere."""
+
+import subprocess
+import sys
+from itertools import product
+
+import pytest
+import torch
+
+from snnexp.experiment import build
+from snnexp.randomness import generator, key
+
+CODE = "from snnexp.randomness import key; print(key(3, 2, 'train/0/7'))"
+
+
+def test_keys_differ_and_fit_a_generator():
+    numbers = (0, 1, 2, 12, 23, 123)
+    keys = [key(*parts) for parts in product(numbers, numbers, ("order", "val/0/1", "val/0/11"))]
+    assert len(set(keys)) == len(keys) == 108
+    assert all(0 <= number < 2**63 for number in keys)
+
+
+def test_keys_are_the_same_in_another_process():
+    command = [sys.executable, "-c", CODE]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert int(found) == key(3, 2, "train/0/7")
+
+
+def test_generators_neither_read_nor_disturb_the_global_state():
+    torch.manual_seed(0)
+    first, follow = torch.rand(3, generator=generator(1, 2, "order")), torch.rand(3)
+    torch.manual_seed(5)
+    second = torch.rand(3, generator=generator(1, 2, "order"))
+    assert torch.equal(first, second)
+    torch.manual_seed(0)
+    assert torch.equal(follow, torch.rand(3))
+
+
+@pytest.mark.parametrize(
+    "other", [["encoder=constant"], ["dataset.sizes.train=21"], ["dataset.sizes.val=11"]], ids=str
+)
+def test_first_weights_depend_on_the_seed_alone(compose, other):
+    """Not on what the data set and the encoder drew before them."""
+
+    def weights(*overrides):
+        return build(compose("encoder=poisson", *overrides))[1].network.weights()["readout"]
+
+    assert torch.equal(weights(), weights(*other))
+    assert not torch.equal(weights(), weights("seed=1"))
