@@ -25,7 +25,9 @@ def test_every_model_and_its_readouts_pass(compose):
     for model in ("lif", "cuba_lif"):
         config.check(compose(f"model={model}"))
     config.check(compose("model/readout=lif", "decoder=spike_count", "loss=mse_count"))
-    config.check(compose("regularizer=[burst,weights]", "scheduler=one_cycle", "callback=[figures]"))
+    config.check(
+        compose("regularizer=[burst,weights]", "scheduler=one_cycle", "callback=[figures]")
+    )
 
 
 @pytest.mark.parametrize(

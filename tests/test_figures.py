@@ -284,7 +284,10 @@ def test_plane_data_draws_each_class_in_its_colour_at_its_first_two_features():
     assert [colour.upper() for colour in colours] == list(YIN_YANG_COLOURS)
     assert panel.get_aspect() == 1
     assert legend_texts(panel) == list(NAMES)
-    assert (panel.get_xlabel(), panel.get_ylabel()) == figures.PLANE
+    assert (panel.get_xlabel(), panel.get_ylabel()) == (
+        "first feature (no unit)",
+        "second feature (no unit)",
+    )
 
 
 EXTENT = (0.0, 1.0, 0.0, 2.0)

@@ -68,9 +68,8 @@ def test_sizes_seeds_and_radii_can_be_changed():
 
 
 def test_the_symbol_scales_with_its_radii():
-    values, labels = vars(
-        YinYang(**{**SMALL, "radius_small": 0.02, "radius_big": 0.3}).splits["train"]
-    ).values()
+    split = YinYang(**{**SMALL, "radius_small": 0.02, "radius_big": 0.3}).splits["train"]
+    values, labels = split.values, split.labels
     x, y = values[:, 0], values[:, 1]
     torch.testing.assert_close(values[:, 2:], 1 - values[:, :2])
     assert (torch.hypot(x - 0.3, y - 0.3) <= 0.3 + 1e-6).all()
