@@ -71,7 +71,7 @@ class Classifier(pl.LightningModule):
         self.neuron_rates: dict[str, dict[str, Tensor]] = {}
         self._batches: list[tuple[Tensor, Tensor, int]] = []
         self._gradients: list[Tensor] = []
-        self._started = self._ended = 0.0
+        self._started = self._ended = self._rate = 0.0
 
     def forward(self, values: Any) -> Tensor:
         """Scores [batch, class] of values as the data set yields them."""
@@ -84,6 +84,8 @@ class Classifier(pl.LightningModule):
         epoch = self.current_epoch if stage == "train" else 0
         device = values.device if isinstance(values, Tensor) else self.device
         purpose = f"{stage}/{self.global_rank}/{index}"
+        if isinstance(values, Tensor):
+            values = values.to(next(self.network.parameters()).dtype)
         inputs = self.encoder(values, generator(self.seed, epoch, purpose, str(device)))
         activity, _ = self.network(inputs, **record)
         return inputs, activity, self.decoder(activity)
@@ -125,6 +127,7 @@ class Classifier(pl.LightningModule):
         torch.manual_seed(key(self.seed, self.current_epoch, "global"))
         self._batches, self._gradients = [], []
         self._started = time.perf_counter()
+        self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._ended = time.perf_counter()
@@ -190,7 +193,7 @@ class Classifier(pl.LightningModule):
                 "train/loss": means.sum().item(),
                 **{f"train/loss/{n}": m.item() for n, m in zip(names, means, strict=True)},
                 "train/accuracy": (correct.sum() / sizes.sum()).item(),
-                "train/lr": self.optimizers().param_groups[0]["lr"],  # type: ignore[union-attr]
+                "train/lr": self._rate,
                 "train/samples_per_second": sizes.sum().item() / seconds,
                 **self._norms(),
             }

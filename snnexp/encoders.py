@@ -3,6 +3,8 @@
 Called as `encoder(values, generator)`; only encoders that draw use the generator.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,7 +13,17 @@ from snnexp.checks import require, require_positive, require_whole
 from snnexp.inputs import Dense, Events, Inputs, Static
 
 
-class Latency:
+class Encoder:
+    """`accepts` what a data set yields: `values` or `spikes`; `num_channels` leave it."""
+
+    accepts = "values"
+    num_channels: int
+
+    def check(self, values: Any) -> None:
+        """Raise ValueError for values that cannot be encoded; most encoders take all."""
+
+
+class Latency(Encoder):
     """One spike a value: the higher the value, the later (or, with `inverse`, the earlier).
 
     t = t_early + x (t_late - t_early), with `inverse` t = t_late - x (t_late - t_early), in s, for
@@ -21,8 +33,6 @@ class Latency:
     Raises ValueError for a time off the grid of `steps` steps of `dt` s, and for a value whose
     spike would fall off it.
     """
-
-    accepts = "values"
 
     def __init__(
         self,
@@ -56,14 +66,9 @@ class Latency:
     def __call__(
         self, values: Float[Tensor, "batch feature"], generator: torch.Generator | None = None
     ) -> Events:
-        exact = values if values.device.type == "mps" else values.double()
-        rise = exact * (self.t_late - self.t_early)
-        time = self.t_late - rise if self.inverse else self.t_early + rise
-        step = torch.round(time / self.dt).long()
-        spikes = torch.ones_like(step, dtype=torch.bool)
-        if self.threshold is not None:
-            spikes = values >= self.threshold
-        self._refuse_off_grid(values, step, spikes)
+        if values.device.type == "cpu":  # elsewhere it would wait for the device
+            self.check(values)
+        step, spikes = self._steps(values)
         sample, channel = spikes.nonzero(as_tuple=True)
         step = step[sample, channel]
         if self.t_bias is not None:
@@ -73,10 +78,19 @@ class Latency:
             channel = torch.cat([channel, torch.full_like(every, self.num_channels - 1)])
         return Events(step, sample, channel, self.steps, len(values), self.num_channels)
 
-    def _refuse_off_grid(self, values: Tensor, step: Tensor, spikes: Tensor) -> None:
-        """On the CPU only: elsewhere it would wait for the device; `experiment` checks all data."""
-        if values.device.type != "cpu":
-            return
+    def _steps(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The step of each value's spike, and whether it spikes."""
+        exact = values if values.device.type == "mps" else values.double()
+        rise = exact * (self.t_late - self.t_early)
+        time = self.t_late - rise if self.inverse else self.t_early + rise
+        step = torch.round(time / self.dt).long()
+        if self.threshold is None:
+            return step, torch.ones_like(step, dtype=torch.bool)
+        return step, values >= self.threshold
+
+    def check(self, values: Float[Tensor, "batch feature"]) -> None:
+        """Raise ValueError, naming the first, for values whose spikes fall off the grid."""
+        step, spikes = self._steps(values)
         off = spikes & ((step < 0) | (step >= self.steps))
         require(
             not off.any(),
@@ -85,14 +99,12 @@ class Latency:
         )
 
 
-class Poisson:
+class Poisson(Encoder):
     """At each step a channel spikes with probability x max_rate dt, for x in [0, 1].
 
     max_rate in Hz, dt in s. A Bernoulli process on the grid, the Poisson process' usual stand-in.
     Raises ValueError where max_rate dt exceeds 1.
     """
-
-    accepts = "values"
 
     def __init__(self, *, num_features: int, dt: float, steps: int, max_rate: float):
         require_positive("s", dt=dt)
@@ -115,10 +127,8 @@ class Poisson:
         return Dense((draws < values * self.probability).to(values.dtype))
 
 
-class Constant:
+class Constant(Encoder):
     """The values themselves, scaled, as a current that is the same at each of `steps` steps."""
-
-    accepts = "values"
 
     def __init__(self, *, num_features: int, steps: int, scale: float):
         (self.steps,) = require_whole(1, steps=steps)
@@ -131,7 +141,7 @@ class Constant:
         return Static(values * self.scale, self.steps)
 
 
-class NoEncoder:
+class NoEncoder(Encoder):
     """For data sets that yield spikes: passes them on."""
 
     accepts = "spikes"

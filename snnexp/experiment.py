@@ -43,11 +43,11 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
 
     Weights depend on the seed alone.
     """
-    torch.manual_seed(randomness.key(cfg.seed, 0, "weights"))
     backend = instantiate(cfg.backend)
     dataset = instantiate(cfg.dataset)
     encoder = instantiate(cfg.encoder, num_features=dataset.num_features)
     _refuse_misfit(dataset, encoder)
+    torch.manual_seed(randomness.key(cfg.seed, 0, "weights"))
     network = instantiate(
         cfg.model,
         num_inputs=encoder.num_channels,
@@ -57,7 +57,8 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     )
     optimizer, schedule = instantiate(cfg.optimizer), instantiate(cfg.scheduler)
     with config.naming_keys():  # their values are checked by torch, which sees them only here
-        schedule.configure(optimizer(network.parameters()), steps=2, epochs=2)
+        batches, epochs = -(-len(dataset.splits["train"]) // cfg.batch_size), cfg.trainer.max_epochs
+        schedule.configure(optimizer(network.parameters()), steps=batches * epochs, epochs=epochs)
     decoder, loss = instantiate(cfg.decoder), instantiate(cfg.loss)
     for stage, part in (("decoder", decoder), ("loss", loss)):
         _refuse_silent_readout(stage, part, network)
@@ -85,7 +86,7 @@ def _refuse_misfit(dataset: MemoryDataset, encoder: Any) -> None:
         )
     for stage, split in dataset.splits.items():
         try:
-            encoder(split.values)
+            encoder.check(split.values)
         except ValueError as error:
             raise ConfigError(f"dataset: in its {stage} split, {error}") from error
 
@@ -196,11 +197,15 @@ def build_loggers(cfg: DictConfig, folder: Path, resumed: dict[str, Any] | None)
 
 
 def _record_hyperparameters(trainer: pl.Trainer, cfg: DictConfig, metrics: dict[str, Any]) -> None:
-    """TensorBoard's hparams record, once, with the final metrics."""
-    scalars = {name: value for name, value in metrics.items() if name.startswith(("test/", "val/"))}
+    """TensorBoard's hparams record, once, with the final metrics.
+
+    `best_val/` is the best epoch's: under `val/` it would end that curve.
+    """
+    scalars = {name: value for name, value in metrics.items() if name.startswith("test/")}
+    scalars |= {f"best_{name}": value for name, value in metrics.items() if name.startswith("val/")}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(config.flatten(cfg), scalars)
+            logger.log_hyperparams(config.flatten(cfg), scalars, trainer.global_step)
             logger.save()
 
 

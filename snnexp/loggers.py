@@ -40,12 +40,13 @@ class EpochTable(Logger):
         if "epoch" in metrics and not any(name.startswith("test/") for name in metrics):
             epoch = int(metrics["epoch"])
             self.rows.setdefault(epoch, {"epoch": epoch}).update({"step": step, **metrics})
+            self._write()
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing: `.hydra/config.yaml` holds them."""
 
-    def save(self) -> None:
-        """Write the table atomically."""
+    def _write(self) -> None:
+        """Atomically, and at once: a killed run must not lack the row of a checkpoint it has."""
         columns = list(dict.fromkeys(name for row in self.rows.values() for name in row))
         partial = self.path.with_suffix(".tmp")
         with partial.open("w", newline="") as file:

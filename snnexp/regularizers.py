@@ -49,6 +49,7 @@ class Weights(Regularizer):
 
     def __init__(self, *, factor: float | Sequence[float]):
         self.factors = list(factor) if isinstance(factor, Sequence) else None
+        require(self.factors != [], "factor: []; give a number, or one for each synapse")
         for value in self.factors or []:
             super().__init__(factor=value)
         if not isinstance(factor, Sequence):

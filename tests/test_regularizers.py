@@ -6,10 +6,9 @@ import pytest
 import torch
 
 from snnexp.activity import Activity, LayerActivity
-from snnexp.backends import Ideal
 from snnexp.inputs import Static
-from snnexp.models import LI, LIF, Kaiming, Network, SuperSpike
 from snnexp.regularizers import Burst, LowerRate, Readout, UpperRate, Weights
+from tests.models import made
 
 STEPS = 5
 COUNTS = [[3, 0], [1, 4]], [[0, 0, 2], [5, 1, 0]]  # by layer, sample and neuron
@@ -17,28 +16,7 @@ SCORES = torch.tensor([[1.0, -2.0], [0.0, 3.0]])
 
 
 def network():
-    lif = partial(
-        LIF,
-        beta=0.9,
-        threshold=1.0,
-        reset="zero",
-        reset_delay=False,
-        detach_reset=True,
-        spike_from="after",
-        strict=True,
-        recurrent=True,
-        surrogate=SuperSpike(slope=1.0),
-    )
-    built = Network(
-        num_inputs=4,
-        num_outputs=2,
-        dt=1e-3,
-        backend=Ideal(device="cpu", precision="32-true", devices=1),
-        hidden_sizes=[2, 3],
-        neuron=lif,
-        readout=partial(LI, beta=0.9, normalized=False),
-        init=Kaiming(gain=1.0),
-    )
+    built = made.network((4, 2, 3, 2), partial(made.lif, recurrent=True))
     for value, weight in enumerate(built.weights().values(), start=1):
         torch.nn.init.constant_(weight, value)  # 1 to 5 in the order of the flow
     return built

@@ -6,15 +6,18 @@ import pytest
 import torch
 
 from snnexp.config import instantiate
-from snnexp.session import compose
+from snnexp.errors import ConfigError
+from snnexp.experiment import build
+from snnexp.session import compose as compose_config
 
 LR, EPOCHS, BATCHES = 0.02, 10, 8
 STEPS = EPOCHS * BATCHES
 
 
-def rates(option):
+def rates(option, **settings):
     """Lightning's record, and the learning rate of each interval of the run, and after it."""
-    cfg = compose([f"scheduler={option}", f"optimizer.lr={LR}"])
+    overrides = [f"scheduler.schedule.{name}={value}" for name, value in settings.items()]
+    cfg = compose_config([f"scheduler={option}", f"optimizer.lr={LR}", *overrides])
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
     record = instantiate(cfg.scheduler).configure(optimizer, steps=STEPS, epochs=EPOCHS)
     found = [optimizer.param_groups[0]["lr"]]
@@ -26,16 +29,17 @@ def rates(option):
 
 
 @pytest.mark.parametrize(
-    ("option", "interval", "formula"),
+    ("option", "settings", "interval", "formula"),
     [
-        ("cosine", "step", lambda k: LR * (1 + math.cos(math.pi * k / STEPS)) / 2),
-        ("exponential", "epoch", lambda k: LR * 0.95**k),
-        ("step", "epoch", lambda k: LR * 0.9 ** (k // 5)),
-        ("none", "epoch", lambda k: LR),
+        ("cosine", {}, "step", lambda k: LR * (1 + math.cos(math.pi * k / STEPS)) / 2),
+        ("exponential", {"gamma": 0.9}, "epoch", lambda k: LR * 0.9**k),
+        ("step", {"gamma": 0.8, "step_size": 3}, "epoch", lambda k: LR * 0.8 ** (k // 3)),
+        ("none", {}, "epoch", lambda k: LR),
     ],
+    ids=["cosine", "exponential", "step", "none"],
 )
-def test_rates_follow_the_formula_to_the_runs_end(option, interval, formula):
-    record, found = rates(option)
+def test_rates_follow_the_formula_to_the_runs_end(option, settings, interval, formula):
+    record, found = rates(option, **settings)
     assert record["interval"] == interval
     assert "monitor" not in record
     expected = [formula(k) for k in range(len(found))]
@@ -48,7 +52,7 @@ def test_cosine_ends_at_zero():
 
 
 def test_one_cycle_peaks_at_the_optimizers_rate_after_three_tenths():
-    record, found = rates("one_cycle")
+    record, found = rates("one_cycle", pct_start=0.3)
     assert record["interval"] == "step"
     assert max(found) == pytest.approx(LR)
     assert found.index(max(found)) == 0.3 * STEPS - 1
@@ -56,8 +60,15 @@ def test_one_cycle_peaks_at_the_optimizers_rate_after_three_tenths():
     assert found[STEPS - 1] == pytest.approx(LR / 25 / 1e4)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_one_cycle_of_any_share_can_be_built(compose, share):
+    build(compose("scheduler=one_cycle", f"scheduler.schedule.pct_start={share}"))
+
+
 def test_plateau_tells_lightning_what_to_watch():
-    cfg = compose(["scheduler=plateau"])
+    settings = {"factor": 0.7, "patience": 2}
+    overrides = [f"scheduler.schedule.{name}={value}" for name, value in settings.items()]
+    cfg = compose_config(["scheduler=plateau", *overrides])
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
     record = instantiate(cfg.scheduler).configure(optimizer, steps=STEPS, epochs=EPOCHS)
     assert (record["monitor"], record["interval"]) == ("val/accuracy", "epoch")
@@ -67,6 +78,8 @@ def test_plateau_tells_lightning_what_to_watch():
 
 
 def test_an_unknown_interval_is_refused():
-    cfg = compose(["scheduler.interval=batch"])
-    with pytest.raises(Exception, match=r"scheduler\.interval: 'batch'; choose one of step, epoch"):
+    cfg = compose_config(["scheduler.interval=batch"])
+    with pytest.raises(
+        ConfigError, match=r"scheduler\.interval: 'batch'; choose one of step, epoch"
+    ):
         instantiate(cfg.scheduler)

@@ -45,7 +45,9 @@ class Ideal:
     def scan(
         self, neuron: Neuron, current: Tensor, state: State | None, membrane: bool, margin: bool
     ) -> Scan:
-        """The neuron model as it stands."""
+        """The neuron model as it stands; membranes are integrated in no less than float32."""
+        if current.dtype in (torch.float16, torch.bfloat16):
+            current = current.float()
         recurrent = None if neuron.recurrent is None else self.weight(neuron.recurrent)
         return neuron.scan(current, recurrent, state, membrane, margin)
 

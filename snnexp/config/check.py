@@ -6,7 +6,8 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,21 +16,29 @@ from omegaconf.errors import OmegaConfBaseException
 from snnexp.config.nodes import allowed
 from snnexp.errors import ConfigError
 
-STAGES = {
-    "dataset": (),
+STAGES = (
+    *("dataset", "encoder", "model", "backend", "decoder", "loss"),
+    *("optimizer", "scheduler", "trainer"),
+)
+"""The stages that are one node each."""
+
+NAMED = ("regularizer", "callback", "logger")
+"""The stages of several nodes, by name."""
+
+GIVEN = {
     "encoder": ("num_features",),
     "model": ("num_inputs", "num_outputs", "dt", "backend"),
-    "backend": (),
-    "decoder": (),
-    "loss": (),
+    "model.neuron": ("size", "dt"),
+    "model.readout": ("size", "dt"),
     "optimizer": ("params",),
-    "scheduler": (),
-    "trainer": (),
+    "logger.*": ("save_dir",),
+    "trainer": (
+        *("accelerator", "precision", "devices", "default_root_dir", "logger", "callbacks"),
+        *("plugins", "enable_progress_bar", "enable_model_summary", "num_sanity_val_steps"),
+        *("log_every_n_steps", "use_distributed_sampler", "reload_dataloaders_every_n_epochs"),
+    ),
 }
-"""The stages that are one node each, and what `experiment.build` hands them."""
-
-NAMED = {"regularizer": (), "callback": (), "logger": ("save_dir",)}
-"""The stages of several nodes, by name."""
+"""Arguments of nodes, by key, that the code hands over and a configuration cannot set."""
 
 PLAIN = ("seed", "time", "batch_size", "eval_batch_size", "best", "objectives", "init_from")
 OPTIONAL = ("reference",)
@@ -61,12 +70,12 @@ def _faults(cfg: DictConfig) -> Iterator[str]:
     yield from _plain_faults(values)
     for key, value in values.items():
         if key in STAGES:
-            yield from _stage_faults(value, key, STAGES[key])
+            yield from _stage_faults(value, key)
         elif key in NAMED and isinstance(value, Mapping):
             for name, node in value.items():
-                yield from _stage_faults(node, f"{key}.{name}", NAMED[key])
+                yield from _stage_faults(node, f"{key}.{name}")
         else:
-            yield from _walk(value, str(key), ())
+            yield from _walk(value, str(key))
 
 
 def _plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
@@ -81,16 +90,42 @@ def _plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
     for key, least in (("batch_size", 1), ("eval_batch_size", 1), ("seed", 0)):
         if key in values and (not _is_whole(values[key]) or values[key] < least):
             yield f"{key}: {values[key]!r}; it must be a whole number of at least {least}"
-    yield from _monitor_faults(values)
+    start = values.get("init_from")
+    if start is not None and not isinstance(start, str):
+        yield f"init_from: {start!r}; it must be the folder of a run, or null"
+    trainer = values.get("trainer")
+    if isinstance(trainer, Mapping):
+        yield from _trainer_faults(trainer)
+    if "best" in values:
+        yield from _best_faults(values["best"])
+    yield from _objective_faults(values.get("objectives", []))
 
 
-def _monitor_faults(values: Mapping[str, Any]) -> Iterator[str]:
-    best = values.get("best") or {}
+def _trainer_faults(trainer: Mapping[str, Any]) -> Iterator[str]:
+    epochs = trainer.get("max_epochs")
+    if not _is_whole(epochs) or epochs < 1:
+        yield f"trainer.max_epochs: {epochs!r}; it must be a whole number of at least 1"
+    for stage in ("train", "val", "test"):
+        limit = trainer.get(f"limit_{stage}_batches", 1.0)
+        if not _is_number(limit) or limit <= 0:
+            yield f"trainer.limit_{stage}_batches: {limit!r}; it must be a number above 0"
+
+
+def _best_faults(best: Any) -> Iterator[str]:
+    if not isinstance(best, Mapping):
+        yield f"best: {best!r}; give metric and mode"
+        return
     if not str(best.get("metric", "")).startswith("val/"):
         yield f"best.metric: {best.get('metric')!r}; a model is selected by a metric under val/"
     if best.get("mode") not in ("max", "min"):
         yield f"best.mode: {best.get('mode')!r}; choose max or min"
-    for index, objective in enumerate(values.get("objectives") or []):
+
+
+def _objective_faults(objectives: Any) -> Iterator[str]:
+    if not isinstance(objectives, list):
+        yield f"objectives: {objectives!r}; give a list of name and direction"
+        return
+    for index, objective in enumerate(objectives):
         if not isinstance(objective, Mapping) or set(objective) != {"name", "direction"}:
             yield f"objectives[{index}]: {objective!r}; give name and direction"
         elif objective["direction"] not in ("maximize", "minimize"):
@@ -100,26 +135,26 @@ def _monitor_faults(values: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _stage_faults(node: Any, key: str, given: Sequence[str]) -> Iterator[str]:
+def _stage_faults(node: Any, key: str) -> Iterator[str]:
     if not isinstance(node, Mapping) or "_target_" not in node:
         yield f"{key}: {node!r}; choose an option of this group, or give a _target_"
         return
-    yield from _walk(node, key, given)
+    yield from _walk(node, key)
 
 
-def _walk(value: Any, key: str, given: Sequence[str]) -> Iterator[str]:
-    """Faults of every node below `value`; `given` are arguments that the code adds to this one."""
+def _walk(value: Any, key: str) -> Iterator[str]:
+    """Faults of every node below `value`."""
     if isinstance(value, Mapping):
         if "_target_" in value:
-            yield from _node_faults(value, key, given)
+            yield from _node_faults(value, key)
         for name, child in value.items():
-            yield from _walk(child, f"{key}.{name}", ())
+            yield from _walk(child, f"{key}.{name}")
     elif isinstance(value, list):
         for index, child in enumerate(value):
-            yield from _walk(child, f"{key}[{index}]", ())
+            yield from _walk(child, f"{key}[{index}]")
 
 
-def _node_faults(node: Mapping[str, Any], key: str, given: Sequence[str]) -> Iterator[str]:
+def _node_faults(node: Mapping[str, Any], key: str) -> Iterator[str]:
     target = node["_target_"]
     if not allowed(str(target)):
         yield (
@@ -136,15 +171,14 @@ def _node_faults(node: Mapping[str, Any], key: str, given: Sequence[str]) -> Ite
     if not isinstance(found, type) or not allowed(canonical):
         yield f"{key}._target_: {target!r} is not a class that configurations may name"
         return
-    yield from _argument_faults(found, node, key, given)
+    yield from _argument_faults(found, node, key)
 
 
-def _argument_faults(
-    found: type, node: Mapping[str, Any], key: str, given: Sequence[str]
-) -> Iterator[str]:
+def _argument_faults(found: type, node: Mapping[str, Any], key: str) -> Iterator[str]:
+    given = next((names for at, names in GIVEN.items() if fnmatchcase(key, at)), None)
     parameters = dict(inspect.signature(found).parameters)
     keywords = [p for p in parameters.values() if p.kind is not p.VAR_KEYWORD]
-    names = [p.name for p in keywords if p.name not in given]
+    names = [p.name for p in keywords if p.name not in (given or ())]
     open_ended = len(keywords) < len(parameters)
     try:
         hints = typing.get_type_hints(found.__init__)
@@ -158,13 +192,13 @@ def _argument_faults(
         elif not _fits(value, hints.get(name, Any)):
             wanted = _describe(hints[name])
             yield f"{key}.{name}: {value!r} is of the wrong type; it must be {wanted}"
-    if node.get("_partial_"):
-        return
+    if node.get("_partial_") and given is None:
+        return  # whoever calls the factory may add any
     for parameter in keywords:
         required = parameter.default is parameter.empty and parameter.kind is not (
             parameter.VAR_POSITIONAL
         )
-        if required and parameter.name not in node and parameter.name not in given:
+        if required and parameter.name not in node and parameter.name not in (given or ()):
             yield f"{key}.{parameter.name}: missing"
 
 
@@ -207,27 +241,21 @@ def _fits(value: Any, hint: Any) -> bool:
         return True
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in arguments)
+    if origin is typing.Literal:
+        return value in arguments
     if hint is float:
         return _is_number(value)
     if hint is int:
         return _is_whole(value)
-    if hint in (bool, str):
-        return isinstance(value, hint)
-    if hint is type(None):
-        return value is None
     if origin in (list, tuple, Sequence):
         items = isinstance(value, list)
         return items and (not arguments or all(_fits(item, arguments[0]) for item in value))
     if origin in (dict, Mapping):
         entries = isinstance(value, Mapping)
         return entries and (not arguments or all(_fits(v, arguments[1]) for v in value.values()))
-    if isinstance(hint, type) and hint.__module__.split(".")[0] == "snnexp":
-        return False
-    return origin is not Callable and (origin is None or not _is_callable(origin))
-
-
-def _is_callable(origin: Any) -> bool:
-    return getattr(origin, "__name__", "") == "Callable"
+    if hint is None:
+        return value is None
+    return not isinstance(hint, type) or isinstance(value, hint)
 
 
 def _describe(hint: Any) -> str:

@@ -54,14 +54,16 @@ class IndexSampler(Sampler[Tensor]):
     def order(self) -> Int[Tensor, " index"]:
         """This rank's indices in the order of the current epoch."""
         if not self.shuffle:
-            return torch.arange(self.rank, self.size, self.ranks)
+            return torch.arange(self.size)[self.rank :: self.ranks]
         rng = generator(self.seed, self.epoch, "order")
         order = torch.randperm(self.size, generator=rng)
         share = -(-self.size // self.ranks) * self.ranks
-        return torch.cat([order, order[: share - self.size]])[self.rank :: self.ranks]
+        return order.repeat(self.ranks)[:share][self.rank :: self.ranks]
 
     def __iter__(self) -> Iterator[Tensor]:
-        yield from self.order().split(self.batch_size)
+        order = self.order()
+        if len(order):
+            yield from order.split(self.batch_size)
 
     def __len__(self) -> int:
         share = (self.size - self.rank + self.ranks - 1) // self.ranks

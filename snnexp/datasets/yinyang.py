@@ -41,7 +41,12 @@ class YinYang(MemoryDataset):
             2 * radius_small < radius_big,
             f"radius_small: {radius_small!r}; it must be below half of radius_big = {radius_big!r}",
         )
+        for name, given in (("sizes", sizes), ("seeds", seeds)):
+            require(set(given) == set(STAGES), f"{name}: {sorted(given)}; give {', '.join(STAGES)}")
         for stage in STAGES:
+            require(
+                seeds[stage] < 2**32, f"seeds.{stage}: {seeds[stage]!r}; it must be below 2**32"
+            )
             require_whole(1, **{f"sizes.{stage}": sizes[stage]})
             require_whole(0, **{f"seeds.{stage}": seeds[stage]})
         self.radius_small, self.radius_big = radius_small, radius_big

@@ -95,12 +95,13 @@ def cuba_lif(
         v, i = _integrate(v, i, x, p)
         u = v - p.threshold
         z = p.spike(u)
-        clamp = z.detach() if p.detach_reset else z
+        held = None
         if p.refractory_steps:
             held = (r > 0).to(v.dtype)
             z = z * (1 - held)
             r = (1 - z.detach()) * (r - held).relu() + z.detach() * p.refractory_steps
-            clamp = torch.maximum(clamp, held)
+        clamp = z.detach() if p.detach_reset else z
+        clamp = clamp if held is None else clamp + held
         v = v * (1 - clamp) + p.reset * clamp if p.reset else v * (1 - clamp)
         spikes.append(z)
         if membrane:

@@ -64,14 +64,16 @@ class ActivityMetrics(Metric):
             self._add("active_input", (spikes != 0).sum((0, 1)))
         for name in self.spiking:
             self._update_layer(name, activity.layers[name])
-        self._add("silent", _silent(activity.readout).sum())
+        rest = self.layers["readout"].neuron.rest
+        self._add("silent", _silent(activity.readout, rest).sum())
 
     def _update_layer(self, name: str, layer: LayerActivity) -> None:
         assert layer.spikes is not None
         active = (layer.spikes != 0).sum(1)
-        self._add(f"spikes_{name}", layer.spikes.sum((0, 1)).long())
+        self._add(f"spikes_{name}", layer.spikes.sum((0, 1), dtype=torch.long))
         self._add(f"active_{name}", active.sum(0))
-        self._add(f"fed_back_{name}", active[:-1].sum(0))
+        fed_back = active if self.layers[name].neuron.returns_late else active[:-1]
+        self._add(f"fed_back_{name}", fed_back.sum(0))
         surrogate = self.layers[name].neuron.surrogate
         if layer.margin is not None and surrogate is not None:
             inside = layer.margin.abs() <= surrogate.half_width
@@ -132,11 +134,10 @@ def _fan_out(weight: Tensor, active: Tensor) -> int:
     return int(((weight != 0).sum(0) * active).sum())
 
 
-def _silent(readout: LayerActivity) -> Tensor:
-    """The samples for which the readout said nothing: no spike, or a membrane that never moved."""
+def _silent(readout: LayerActivity, rest: float) -> Tensor:
+    """The samples for which the readout said nothing: no spike, or a membrane always at rest."""
     if readout.spikes is not None:
         return readout.spikes.sum((0, 2)) == 0
     assert readout.membrane is not None
-    return (readout.membrane == readout.membrane[:1]).all(0).all(1) & (
-        readout.membrane[0] == 0
-    ).all(1)
+    moved = ~torch.isclose(readout.membrane, torch.full_like(readout.membrane, rest), atol=0.0)
+    return ~moved.any(0).any(1)

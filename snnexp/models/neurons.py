@@ -23,6 +23,10 @@ class Neuron(nn.Module):
 
     spiking = True
     surrogate: Surrogate | None = None
+    rest = 0.0
+    """The membrane without input."""
+    returns_late = False
+    """Whether the spike that a step returns is that of the step before."""
 
     def __init__(self, *, size: int, dt: float, recurrent: bool = False):
         super().__init__()
@@ -53,7 +57,7 @@ class LIF(Neuron):
     reset_delay: the reset acts in the step after the spike: `subtract` after the decay (the
     membrane loses a full threshold), `zero` before it.
     spike_from: `after` returns z(t); `before` returns z(t-1), the spike of the membrane before its
-    update, as in snnTorch's tutorial 5 and Spyx.
+    update, as in snnTorch's tutorial 5 and Spyx, and the reset comes with it: it is delayed.
     strict: H(0) = 0, else 1. detach_reset: the reset carries no gradient.
     The recorded membrane is v(t) after its reset, so that with `reset_delay` spikes show as
     v > threshold. beta = exp(-dt / tau) relates to a time constant tau.
@@ -80,12 +84,13 @@ class LIF(Neuron):
         require_positive(threshold=threshold)
         require_choice(("subtract", "subtract_scaled", "zero", "none"), reset=reset)
         require_choice(("after", "before"), spike_from=spike_from)
+        self.returns_late = spike_from == "before"
         self.surrogate = surrogate
         self.constants = LIFParameters(
             beta=beta,
             threshold=threshold,
             reset=reset,
-            reset_delay=reset_delay,
+            reset_delay=reset_delay or self.returns_late,
             detach_reset=detach_reset,
             spike_from=spike_from,
             spike=partial(surrogate.spike, strict=strict),
@@ -148,7 +153,7 @@ class CubaLIF(Neuron):
         require(tau_ref >= 0, f"tau_ref: {tau_ref!r} s; it must not be negative")
         require(threshold > reset, f"threshold: {threshold!r}; it must lie above reset = {reset!r}")
         require(threshold > leak, f"threshold: {threshold!r}; it must lie above leak = {leak!r}")
-        self.surrogate = surrogate
+        self.surrogate, self.rest = surrogate, leak
         self.constants = cuba_parameters(
             dt,
             tau_mem,
@@ -158,7 +163,7 @@ class CubaLIF(Neuron):
             leak=leak,
             threshold=threshold,
             reset=reset,
-            refractory_steps=tau_ref / dt,
+            refractory_steps=math.ceil(tau_ref / dt - 1e-9),
             detach_reset=detach_reset,
             spike=surrogate.spike,
         )
@@ -185,6 +190,7 @@ class CubaLI(Neuron):
     ):
         super().__init__(size=size, dt=dt)
         self.constants = cuba_parameters(dt, tau_mem, tau_syn, method, normalized, leak=leak)
+        self.rest = leak
 
     def scan(self, current, recurrent, state, membrane, margin):
         return kernels.cuba_li(current, self.constants, state)

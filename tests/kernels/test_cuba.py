@@ -1,29 +1,19 @@
 """CubaLIF, CubaLI and LI against closed forms and an independent step-by-step loop in numpy."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from snnexp.models import LI, CubaLI, CubaLIF, SuperSpike
+from snnexp.models import SuperSpike
+from tests.models import made
+from tests.models.made import scan
 
-DT, TAU = 2e-6, 6e-6
-CUBA = {"tau_mem": TAU, "tau_syn": TAU, "leak": 0.0, "normalized": True, "method": "exponential"}
-FIRE = {"tau_ref": 0.0, "threshold": 1.0, "reset": 0.0, "detach_reset": True}
-
-
-def cuba_lif(size=1, dt=DT, recurrent=False, **changes):
-    surrogate = SuperSpike(slope=2.0)
-    settings = {**CUBA, **FIRE, **changes}
-    return CubaLIF(size=size, dt=dt, recurrent=recurrent, surrogate=surrogate, **settings)
-
-
-def scan(neuron, current, recurrent=None, state=None):
-    current = torch.as_tensor(current, dtype=torch.float64)
-    if current.ndim == 1:
-        current = current[:, None, None]
-    return neuron.scan(current, recurrent, state, True, True)
+DT, TAU = 2e-6, 6e-6  # made's
+cuba_li = partial(made.cuba_li, size=1)
+cuba_lif = partial(made.cuba_lif, size=1, surrogate=SuperSpike(slope=2.0))
 
 
 def one_spike(neuron, steps=30):
@@ -77,16 +67,17 @@ def test_exponential_euler_closed_forms():
     """Equal time constants: (1 - d) k d^(k-1); other ones: g (b^k - a^k) / (b - a), k = 1, ..."""
     k = torch.arange(1, 31).double()
     d = math.exp(-DT / TAU)
-    torch.testing.assert_close(one_spike(CubaLI(size=1, dt=DT, **CUBA)), (1 - d) * k * d ** (k - 1))
-    other = CubaLI(size=1, dt=DT, **{**CUBA, "tau_syn": 2.5e-6})
+    torch.testing.assert_close(one_spike(cuba_li()), (1 - d) * k * d ** (k - 1))
     a = math.exp(-DT / 2.5e-6)
-    torch.testing.assert_close(one_spike(other), (1 - d) * (d**k - a**k) / (d - a))
+    torch.testing.assert_close(
+        one_spike(cuba_li(tau_syn=2.5e-6)), (1 - d) * (d**k - a**k) / (d - a)
+    )
 
 
 def test_explicit_euler_closed_form():
     """a k (1-a)^(k-1), k = 0, ...: one step later, and its peak of 4/9 at dt / tau = 1/3."""
     k = torch.arange(30).double()
-    trace = one_spike(CubaLI(size=1, dt=DT, **{**CUBA, "method": "euler"}))
+    trace = one_spike(cuba_li(method="euler"))
     torch.testing.assert_close(trace, k / 3 * (2 / 3) ** (k - 1))
     assert trace.max().item() == pytest.approx(4 / 9)
 
@@ -95,19 +86,18 @@ def test_explicit_euler_closed_form():
     ("method", "gain"), [("exponential", 1 - math.exp(-1 / 3)), ("euler", 1 / 3)]
 )
 def test_unnormalised_gain_and_leak(method, gain):
-    settings = {**CUBA, "method": method}
-    normalised = one_spike(CubaLI(size=1, dt=DT, **settings))
-    plain = one_spike(CubaLI(size=1, dt=DT, **{**settings, "normalized": False}))
+    normalised = one_spike(cuba_li(method=method))
+    plain = one_spike(cuba_li(method=method, normalized=False))
     torch.testing.assert_close(plain * gain, normalised)
-    lifted = one_spike(CubaLI(size=1, dt=DT, **{**settings, "leak": 0.3}))
+    lifted = one_spike(cuba_li(method=method, leak=0.3))
     torch.testing.assert_close(lifted, normalised + 0.3)  # linear, and at rest at its leak
-    spiking = one_spike(cuba_lif(**settings, threshold=9.0))
+    spiking = one_spike(cuba_lif(method=method, threshold=9.0))
     torch.testing.assert_close(spiking, normalised)
 
 
 @pytest.mark.parametrize(("normalized", "gain"), [(False, 1.0), (True, 0.1)])
 def test_li_closed_forms(normalized, gain):
-    neuron = LI(size=1, dt=DT, beta=0.9, normalized=normalized)
+    neuron = made.li(size=1, normalized=normalized)
     t = torch.arange(30).double()
     torch.testing.assert_close(one_spike(neuron), gain * 0.9**t)
     step = scan(neuron, [0.7] * 30).membrane.flatten()

@@ -1,35 +1,16 @@
 """LIF: golden traces, thresholds, recurrence and the reset's gradient, each worked out by hand."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from snnexp.models import LIF, SuperSpike
+from snnexp.models import SuperSpike
+from tests.models import made
+from tests.models.made import scan
 
 SLOPE = 2.0
-DEFAULTS = {
-    "beta": 0.8,
-    "threshold": 1.0,
-    "reset": "subtract",
-    "reset_delay": False,
-    "detach_reset": True,
-    "spike_from": "after",
-    "strict": True,
-}
-
-
-def lif(size=1, recurrent=False, **changes):
-    surrogate = SuperSpike(slope=SLOPE)
-    return LIF(
-        size=size, dt=1e-3, recurrent=recurrent, surrogate=surrogate, **{**DEFAULTS, **changes}
-    )
-
-
-def scan(neuron, current, recurrent=None, state=None):
-    current = torch.as_tensor(current, dtype=torch.float64)
-    if current.ndim == 1:
-        current = current[:, None, None]
-    return neuron.scan(current, recurrent, state, True, True)
-
+lif = partial(made.lif, size=1, beta=0.8, surrogate=SuperSpike(slope=SLOPE))
 
 RISE = [0.3, 0.54, 0.732, 0.8856]
 DELAYED = [*RISE, 1.0085, 0.1068, 0.3854, 0.6083, 0.7867, 0.9293, 1.0435, 0.1348]

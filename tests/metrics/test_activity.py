@@ -6,44 +6,18 @@ import pytest
 import torch
 
 from snnexp.activity import Activity, LayerActivity
-from snnexp.backends import Ideal
 from snnexp.inputs import Dense, Events, Static
 from snnexp.metrics import ActivityMetrics
-from snnexp.models import LI, LIF, CubaLI, Network, Normal, SuperSpike
+from snnexp.models import SuperSpike
+from tests.models.made import cuba_li, li, lif, network
 
 DT = 1e-3
 SURROGATE = SuperSpike(slope=20.0)
-LIF_ = partial(
-    LIF,
-    beta=0.9,
-    threshold=1.0,
-    reset="zero",
-    reset_delay=False,
-    detach_reset=True,
-    spike_from="after",
-    strict=True,
-    recurrent=False,
-    surrogate=SURROGATE,
-)
-LI_ = partial(LI, beta=0.9, normalized=False)
+LIF = partial(lif, reset="zero", surrogate=SURROGATE)
 
 
-def build(sizes, neuron=LIF_, readout=LI_):
-    torch.manual_seed(0)
-    return Network(
-        num_inputs=sizes[0],
-        num_outputs=sizes[-1],
-        dt=DT,
-        backend=Ideal(device="cpu", precision="32-true", devices=1),
-        hidden_sizes=list(sizes[1:-1]),
-        neuron=neuron,
-        readout=readout,
-        init=Normal(mean=2.0, std=3.0, fan_in_scaled=True),
-    )
-
-
-def measure(network, *activities):
-    metrics = ActivityMetrics(network, DT)
+def measure(net, *activities):
+    metrics = ActivityMetrics(net, DT)
     for activity in activities:
         metrics.update(activity)
     return metrics.compute()
@@ -57,10 +31,10 @@ def dense(steps, batch, channels, *spikes):
     return Dense(grid)
 
 
-def driven(network, inputs):
+def driven(net, inputs):
     """What the network does under `inputs`, with every record."""
     with torch.no_grad():
-        return network(inputs, record_margin=True)[0]
+        return net(inputs, record_margin=True)[0]
 
 
 EXAMPLE = dense(4, 2, 3, (0, 0, 0), (1, 0, 0), (3, 0, 2), (2, 1, 1))
@@ -68,19 +42,19 @@ EXAMPLE = dense(4, 2, 3, (0, 0, 0), (1, 0, 0), (3, 0, 2), (2, 1, 1))
 
 def test_linear_3_to_5_costs_10_accumulates_a_sample():
     """Two samples with 4 spikes in all, each to 5 neurons; a zero weight spares two."""
-    network = build((3, 5, 2))
-    values = measure(network, driven(network, EXAMPLE))
+    net = network((3, 5, 2), LIF)
+    values = measure(net, driven(net, EXAMPLE))
     assert values["synops_ac/hidden1"] == 10
     assert values["input_spikes_per_sample"] == 2
     assert values["synops_mac_per_sample"] == 0
     with torch.no_grad():
-        network.weights()["hidden1"][0, 0] = 0
-    assert measure(network, driven(network, EXAMPLE))["synops_ac/hidden1"] == 9
+        net.weights()["hidden1"][0, 0] = 0
+    assert measure(net, driven(net, EXAMPLE))["synops_ac/hidden1"] == 9
 
 
 def test_linear_20_to_5_all_ones_costs_1000_accumulates():
-    network = build((20, 5, 2))
-    values = measure(network, driven(network, Dense(torch.ones(10, 5, 20))))
+    net = network((20, 5, 2), LIF)
+    values = measure(net, driven(net, Dense(torch.ones(10, 5, 20))))
     assert values["synops_ac/hidden1"] == 1000
 
 
@@ -94,21 +68,21 @@ def test_linear_20_to_5_all_ones_costs_1000_accumulates():
     ],
 )
 def test_neurobenchs_example(values, spikes, kind, count):
-    network = build((3, 3, 2))
+    net = network((3, 3, 2), LIF)
     weight = [[1.3, 0, -3.2], [0, 1.2, -5.1], [-1.1, 2.7, 0]]
     with torch.no_grad():
-        network.weights()["hidden1"].copy_(torch.tensor(weight))
+        net.weights()["hidden1"].copy_(torch.tensor(weight))
     row = torch.tensor([values]).float()
-    found = measure(network, driven(network, Dense(row[None]) if spikes else Static(row, 1)))
+    found = measure(net, driven(net, Dense(row[None]) if spikes else Static(row, 1)))
     assert found[f"synops_{kind}/hidden1"] == count
     assert f"synops_{'mac' if kind == 'ac' else 'ac'}/hidden1" not in found
 
 
 def test_a_static_input_multiplies_at_each_step():
     """3 and 1 values that are not zero, 5 neurons, 7 steps: 105 and 35 a sample."""
-    network = build((3, 5, 2))
+    net = network((3, 5, 2), LIF)
     inputs = Static(torch.tensor([[0.5, -1.0, 2.0], [0.0, 0.3, 0.0]]), 7)
-    values = measure(network, driven(network, inputs))
+    values = measure(net, driven(net, inputs))
     assert values["synops_mac/hidden1"] == values["synops_mac_per_sample"] == 70
     assert values["input_spikes_per_sample"] == 0
 
@@ -132,8 +106,8 @@ def made_activity(steps=4, dtype=torch.float32):
 
 def test_rates_and_shares_of_a_hand_made_activity():
     """half_width of SuperSpike with slope 20 is 0.0207, so that 0.03 lies outside."""
-    network = build((3, 4, 2))
-    metrics = ActivityMetrics(network, DT)
+    net = network((3, 4, 2), LIF)
+    metrics = ActivityMetrics(net, DT)
     metrics.update(made_activity())
     values = metrics.compute()
     spikes = 4 + 1 + 7
@@ -158,16 +132,16 @@ def test_rates_and_shares_of_a_hand_made_activity():
 
 
 def test_batches_of_unequal_size_add_up_to_means_over_samples():
-    network = build((3, 5, 2))
+    net = network((3, 5, 2), LIF)
     small = dense(4, 1, 3, *[(0, 0, channel) for channel in range(3)])
-    values = measure(network, driven(network, EXAMPLE), driven(network, small))
+    values = measure(net, driven(net, EXAMPLE), driven(net, small))
     assert values["synops_ac/hidden1"] == pytest.approx((20 + 15) / 3)
     assert values["input_spikes_per_sample"] == pytest.approx(7 / 3)
 
 
 def test_counts_of_half_precision_spikes_are_whole():
     """bfloat16 has no 601; a GPU run in mixed precision sums such spikes."""
-    found = measure(build((3, 4, 2)), made_activity(601, torch.bfloat16))
+    found = measure(network((3, 4, 2), LIF), made_activity(601, torch.bfloat16))
     assert found["spikes_per_sample"] == (601 + 1 + 1201) / 2
 
 
@@ -175,17 +149,17 @@ def test_counts_of_half_precision_spikes_are_whole():
 @pytest.mark.parametrize("method", ["exponential", "euler"])
 def test_outputs_without_a_spike_or_a_moving_membrane_are_silent(leak, method):
     taus = {"tau_mem": 14e-3, "tau_syn": 1.4e-3}
-    integrator = partial(CubaLI, **taus, leak=leak, normalized=False, method=method)
-    for readout in (LI_, LIF_, integrator):
-        network = build((3, 4, 2), readout=readout)
-        network.weights()["readout"].data.fill_(2.0)
-        silent = measure(network, driven(network, dense(40, 2, 3)))
+    integrator = partial(cuba_li, **taus, leak=leak, normalized=False, method=method)
+    for readout in (li, lif, integrator):
+        net = network((3, 4, 2), LIF, readout)
+        net.weights()["readout"].data.fill_(2.0)
+        silent = measure(net, driven(net, dense(40, 2, 3)))
         assert silent["silent_output_fraction"] == 1
         assert silent["spikes_per_sample"] == 0
         inputs = dense(40, 2, 3, *[(0, 0, channel) for channel in range(3)])
-        activity = driven(network, inputs)
+        activity = driven(net, inputs)
         assert activity.layers["hidden1"].spikes[:, 0].any()
-        assert measure(network, activity)["silent_output_fraction"] == 0.5
+        assert measure(net, activity)["silent_output_fraction"] == 0.5
 
 
 def operations(weight, spikes):
@@ -205,24 +179,23 @@ def events():
     return Events(*(torch.randint(0, end, (60,), generator=generator) for end in ends), *ends)
 
 
-@pytest.mark.parametrize("readout", [LI_, LIF_], ids=["li", "lif"])
+@pytest.mark.parametrize("readout", [li, lif], ids=["li", "lif"])
 @pytest.mark.parametrize("spike_from", ["after", "before"])
 @pytest.mark.parametrize("recurrent", [False, True], ids=["feed-forward", "recurrent"])
 @pytest.mark.parametrize("kind", ["events", "dense", "static"])
 def test_synops_equal_a_count_by_nested_loops(kind, recurrent, spike_from, readout):
     """What recurrent connections carry at step t are the spikes of the membrane at t - 1."""
-    network = build(
-        (4, 6, 5, 2), partial(LIF_, recurrent=recurrent, spike_from=spike_from), readout
-    )
-    for weight in network.weights().values():
+    hidden = partial(LIF, recurrent=recurrent, spike_from=spike_from)
+    net = network((4, 6, 5, 2), hidden, readout)
+    for weight in net.weights().values():
         weight.data[torch.rand(weight.shape) < 0.3] = 0
     inputs = {
         "events": events(),
         "dense": Dense(events().dense()),
         "static": Static((torch.rand(3, 4) - 0.2).relu() * 2, 9),
     }[kind]
-    activity = driven(network, inputs)
-    weights, flow = network.weights(), inputs.dense()
+    activity = driven(net, inputs)
+    weights, flow = net.weights(), inputs.dense()
     counts = {}
     for name, layer in activity.layers.items():
         counts[name] = operations(weights[name], flow)
@@ -232,7 +205,7 @@ def test_synops_equal_a_count_by_nested_loops(kind, recurrent, spike_from, reado
             first = torch.zeros_like(flow[:1])
             carried = flow if spike_from == "before" else torch.cat([first, flow[:-1]])
             counts[f"{name}_recurrent"] = operations(weights[f"{name}_recurrent"], carried)
-    values = measure(network, activity)
+    values = measure(net, activity)
     for name, count in counts.items():
         part = "mac" if kind == "static" and name == "hidden1" else "ac"
         assert count > 0

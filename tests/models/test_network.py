@@ -7,52 +7,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from snnexp.backends import Ideal
 from snnexp.decoders import MaxOverTime
 from snnexp.inputs import Dense
-from snnexp.models import LI, LIF, CubaLI, CubaLIF, Network, Normal, SuperSpike
+from snnexp.models import SuperSpike
+from tests.models.made import cuba_li, cuba_lif, li, lif, network
 
-DT, TAU_MEM, TAU_SYN, ALPHA = 2e-6, 6e-6, 5e-6, 50.0
-A, B = DT / TAU_MEM, DT / TAU_SYN
-TAUS = {"tau_mem": TAU_MEM, "tau_syn": TAU_SYN, "leak": 0.0, "normalized": True, "method": "euler"}
-CUBA_LI = partial(CubaLI, **TAUS)
-CUBA_LIF = partial(
-    CubaLIF,
-    **TAUS,
-    tau_ref=0.0,
-    threshold=1.0,
-    reset=0.0,
-    detach_reset=True,
-    recurrent=False,
-    surrogate=SuperSpike(slope=ALPHA),
-)
-LIF_ = partial(
-    LIF,
-    beta=0.9,
-    threshold=1.0,
-    reset="subtract",
-    reset_delay=False,
-    detach_reset=True,
-    spike_from="after",
-    strict=True,
-    recurrent=False,
-    surrogate=SuperSpike(slope=5.0),
-)
-CPU = Ideal(device="cpu", precision="32-true", devices=1)
-
-
-def build(sizes=(5, 8, 3), neuron=CUBA_LIF, readout=CUBA_LI, std=2.0):
-    torch.manual_seed(0)
-    return Network(
-        num_inputs=sizes[0],
-        num_outputs=sizes[-1],
-        dt=DT,
-        backend=CPU,
-        hidden_sizes=list(sizes[1:-1]),
-        neuron=neuron,
-        readout=readout,
-        init=Normal(mean=1.0, std=std, fan_in_scaled=True),
-    ).double()
+ALPHA = 50.0
+A, B = 2e-6 / 6e-6, 2e-6 / 5e-6
+EULER = {"method": "euler", "tau_syn": 5e-6}
 
 
 def spikes(steps, batch, channels, share):
@@ -98,17 +60,19 @@ def gradients_by_hand(x, w_hidden, w_out, labels):
 
 
 def test_gradients_equal_hxtorchs_backward_rule():
-    network, x = build(), spikes(40, 6, 5, 0.4)
+    neuron = partial(cuba_lif, **EULER, surrogate=SuperSpike(slope=ALPHA))
+    net = network((5, 8, 3), neuron, partial(cuba_li, **EULER)).double()
+    x = spikes(40, 6, 5, 0.4)
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
-    activity, _ = network(Dense(x))
+    activity, _ = net(Dense(x))
     scores = MaxOverTime(scale=1.0, scale_gradient=True)(activity)
     loss = functional.cross_entropy(scores, labels)
     loss.backward()
-    hidden, readout = network.weights().values()
+    hidden, readout = net.weights().values()
     z, expected, *gradients = gradients_by_hand(
         x.numpy(), hidden.detach().numpy(), readout.detach().numpy(), labels.numpy()
     )
-    assert 50 < z.sum() < 500
+    assert 50 < z.sum() < 1000
     np.testing.assert_array_equal(activity.layers["hidden1"].spikes.detach().numpy(), z)
     assert loss.item() == pytest.approx(expected, abs=1e-12)
     for weight, gradient in zip((hidden, readout), gradients, strict=True):
@@ -116,22 +80,24 @@ def test_gradients_equal_hxtorchs_backward_rule():
         np.testing.assert_allclose(weight.grad.numpy(), gradient, rtol=0, atol=1e-10)
 
 
+RECURRENT = partial(lif, recurrent=True)
+
+
 @pytest.mark.parametrize(
     ("neuron", "readout"),
     [
-        (partial(LIF_, recurrent=True), partial(LI, beta=0.9, normalized=False)),
-        (partial(LIF_, recurrent=True, spike_from="before"), partial(LIF_, spike_from="before")),
-        (partial(CUBA_LIF, recurrent=True, tau_ref=5e-6), partial(CUBA_LIF, recurrent=True)),
+        (RECURRENT, li),
+        (partial(RECURRENT, spike_from="before"), partial(lif, spike_from="before")),
+        (partial(cuba_lif, recurrent=True, tau_ref=5e-6), partial(cuba_lif, recurrent=True)),
     ],
     ids=["lif", "lif before", "cuba_lif"],
 )
 def test_two_segments_of_a_recurrent_network_equal_one_run(neuron, readout):
-    network = build((5, 7, 6, 3), neuron, readout, std=3.0)
-    x = spikes(30, 4, 5, 0.5)
+    net, x = network((5, 7, 6, 3), neuron, readout).double(), spikes(30, 4, 5, 0.5)
     record = {"record_membrane": True, "record_margin": True}
-    whole, last = network(Dense(x), **record)
-    first, state = network(Dense(x[:11]), **record)
-    second, end = network(Dense(x[11:]), state, **record)
+    whole, last = net(Dense(x), **record)
+    first, state = net(Dense(x[:11]), **record)
+    second, end = net(Dense(x[11:]), state, **record)
     for name, layer in whole.layers.items():
         for what, recorded in vars(layer).items():
             parts = [getattr(part.layers[name], what) for part in (first, second)]
@@ -143,10 +109,8 @@ def test_two_segments_of_a_recurrent_network_equal_one_run(neuron, readout):
 
 
 def test_layers_weights_and_records():
-    network = build(
-        (5, 7, 6, 3), partial(LIF_, recurrent=True), partial(LI, beta=0.9, normalized=True)
-    )
-    shapes = {name: tuple(weight.shape) for name, weight in network.weights().items()}
+    net = network((5, 7, 6, 3), RECURRENT)
+    shapes = {name: tuple(weight.shape) for name, weight in net.weights().items()}
     assert shapes == {
         "hidden1": (7, 5),
         "hidden1_recurrent": (7, 7),
@@ -154,23 +118,24 @@ def test_layers_weights_and_records():
         "hidden2_recurrent": (6, 6),
         "readout": (3, 6),
     }
-    assert all(weight.any() for weight in network.weights().values())
-    activity, _ = network(Dense(spikes(9, 2, 5, 0.5)))
+    assert all(weight.any() for weight in net.weights().values())
+    x = Dense(spikes(9, 2, 5, 0.5).float())
+    activity, _ = net(x)
     assert list(activity.layers) == ["hidden1", "hidden2", "readout"]
     assert [layer.membrane is None for layer in activity.layers.values()] == [True, True, False]
-    activity, _ = network(Dense(spikes(9, 2, 5, 0.5)), record_membrane=True, record_margin=True)
+    activity, _ = net(x, record_membrane=True, record_margin=True)
     assert activity.layers["hidden2"].membrane.shape == (9, 2, 6)
     assert [layer.margin is None for layer in activity.layers.values()] == [False, False, True]
 
 
 @pytest.mark.parametrize(
-    ("settings", "start"),
+    ("sizes", "neuron", "start"),
     [
-        ({"sizes": (5, 3)}, r"hidden_sizes: \[\]"),
-        ({"sizes": (5, 0, 3)}, "hidden_sizes: 0;"),
-        ({"neuron": partial(LI, beta=0.9, normalized=True)}, "neuron: LI does not spike"),
+        ((5, 3), lif, r"hidden_sizes: \[\]"),
+        ((5, 0, 3), lif, "hidden_sizes: 0;"),
+        ((5, 4, 3), li, "neuron: LI does not spike"),
     ],
 )
-def test_refusals_name_the_argument_first(settings, start):
+def test_refusals_name_the_argument_first(sizes, neuron, start):
     with pytest.raises(ValueError, match=f"^{start}"):
-        build(**settings)
+        network(sizes, neuron)

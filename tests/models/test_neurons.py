@@ -5,41 +5,34 @@ from itertools import product
 import pytest
 import torch
 
-from snnexp.models import LI, LIF, CubaLI, CubaLIF, SuperSpike
+from tests.models import made
 
 SIZE, DT = 4, 1e-3
-SURROGATE = SuperSpike(slope=5.0)
-CUBA = {"size": SIZE, "dt": DT, "tau_mem": 5e-3, "tau_syn": 3e-3}
+TAUS = {"dt": DT, "tau_mem": 5e-3, "tau_syn": 3e-3}
 
 
 def lif(reset, reset_delay, spike_from, recurrent):
-    return LIF(
+    return made.lif(
         size=SIZE,
-        dt=DT,
-        beta=0.8,
-        threshold=1.0,
         reset=reset,
         reset_delay=reset_delay,
         detach_reset=False,
         spike_from=spike_from,
-        strict=True,
         recurrent=recurrent,
-        surrogate=SURROGATE,
     )
 
 
 def cuba_lif(method, tau_ref, recurrent, leak):
-    return CubaLIF(
-        **CUBA,
+    return made.cuba_lif(
+        **TAUS,
+        size=SIZE,
         tau_ref=tau_ref,
-        threshold=1.0,
         leak=leak,
         reset=-0.5,
         method=method,
         normalized=False,
         detach_reset=False,
         recurrent=recurrent,
-        surrogate=SURROGATE,
     )
 
 
@@ -49,9 +42,9 @@ LIFS = list(product(RESETS, SWITCH, ("after", "before"), SWITCH))
 CUBA_LIFS = list(product(METHODS, (0.0, 2.5 * DT), SWITCH, LEAKS))
 NEURONS = {f"LIF {options}": (lif(*options), 0.0) for options in LIFS}
 NEURONS |= {f"CubaLIF {options}": (cuba_lif(*options), options[-1]) for options in CUBA_LIFS}
-NEURONS["LI"] = LI(size=SIZE, dt=DT, beta=0.8, normalized=True), 0.0
+NEURONS["LI"] = made.li(size=SIZE), 0.0
 for method, leak in product(METHODS, LEAKS):
-    integrator = CubaLI(**CUBA, leak=leak, method=method, normalized=True)
+    integrator = made.cuba_li(**TAUS, size=SIZE, leak=leak, method=method)
     NEURONS[f"CubaLI {method, leak}"] = integrator, leak
 
 every_neuron = pytest.mark.parametrize(("neuron", "rest"), NEURONS.values(), ids=NEURONS)

@@ -1,0 +1,226 @@
+"""The contract of conf/: every option of every group trains, or is refused by name.
+
+Options are found in the folder, so that a new one is tested without a line here.
+"""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from snnexp import config
+from snnexp.errors import ConfigError
+from snnexp.experiment import build
+from snnexp.inputs import Events, Static
+from snnexp.session import compose
+
+ROOT = config.directory()
+OPTIONS: dict[str, list[str]] = {}
+for path in sorted(ROOT.rglob("*.yaml")):
+    OPTIONS.setdefault(path.parent.relative_to(ROOT).as_posix(), []).append(path.stem)
+
+SEVERAL = ("regularizer", "callback", "logger")
+RUNS = ("optimizer", "scheduler", "callback", "logger")
+"""Groups that only a whole run uses; the others are used in each step."""
+ELSEWHERE = (".", "dataset", "model", "trainer", "experiment", "sweep", "hydra")
+"""The pairs below use data sets and models; every run uses the trainer; others test the rest."""
+STEPS = [
+    group for group in OPTIONS if group not in RUNS + ELSEWHERE and not group.startswith("hydra/")
+]
+PAIRS = [(model, data) for model in OPTIONS["model"] for data in OPTIONS["dataset"]]
+GPU = torch.cuda.is_available() or torch.backends.mps.is_available()
+SMALL = ("model.hidden_sizes=[6]", "batch_size=8", "eval_batch_size=8")
+
+
+def found(*groups):
+    return [(group, option) for group in groups for option in OPTIONS[group]]
+
+
+def select(group, option):
+    return f"{group}=[{option}]" if group in SEVERAL else f"{group}={option}"
+
+
+def small(dataset, *overrides):
+    """A configuration of few samples."""
+    sizes = OmegaConf.select(OmegaConf.load(ROOT / f"dataset/{dataset}.yaml"), "dataset.sizes")
+    fewer = ["dataset.sizes={train: 20, val: 10, test: 10}"] if sizes else []
+    return compose([f"dataset={dataset}", *fewer, *overrides])
+
+
+def expected_refusal(cfg):
+    """The start of the message that a configuration must meet; None if it must train."""
+    names = ("dataset", "encoder", "decoder", "loss")
+    dataset, encoder, decoder, loss = (get_class(cfg[name]["_target_"]) for name in names)
+    readout = get_class(cfg.model.readout["_target_"])
+    if cfg.backend.get("device") == "gpu" and not GPU:
+        return r"backend\.device: 'gpu'"
+    if encoder.accepts != dataset.yields:
+        return f"encoder: {encoder.__name__} takes {encoder.accepts}"
+    for stage, part in (("decoder", decoder), ("loss", loss)):
+        if part.reads == "spikes" and not readout.spiking:
+            return f"{stage}: {part.__name__} reads output spikes"
+    return None
+
+
+def is_binary(spikes):
+    return ((spikes == 0) | (spikes == 1)).all()
+
+
+def train_a_step(cfg):
+    """One batch forward, backward and through the optimizer; the contract on what comes out."""
+    config.check(cfg)
+    dataset, classifier, _ = build(cfg)
+    values, labels = next(iter(dataset.loader("train", cfg.batch_size, seed=0)))
+    inputs, activity, scores = classifier.run(values, "train", 0)
+    assert isinstance(inputs, Static) or (inputs.dense() >= 0).all()
+    assert scores.shape == (len(labels), dataset.num_classes)
+    assert scores.isfinite().all()
+    assert activity.hidden and all(is_binary(layer.spikes) for layer in activity.hidden.values())
+    assert activity.readout.membrane.shape == (inputs.num_steps, *scores.shape)
+    assert activity.readout.spikes is None or is_binary(activity.readout.spikes)
+
+    weights = classifier.network.weights().values()
+    before = [weight.detach().clone() for weight in weights]
+    loss = classifier.training_step((values, labels), 0)
+    loss.backward()
+    assert loss.shape == () and loss.isfinite()
+    assert all(weight.grad.isfinite().all() for weight in weights)
+    classifier.optimizer(classifier.network.parameters()).step()
+    assert any(not torch.equal(*pair) for pair in zip(before, weights, strict=True))
+    return classifier, activity
+
+
+def train_or_refuse(cfg):
+    refusal = expected_refusal(cfg)
+    if refusal is None:
+        train_a_step(cfg)
+    else:
+        with pytest.raises(ConfigError, match=f"^{refusal}"):
+            train_a_step(cfg)
+
+
+def test_every_group_has_options():
+    groups = "dataset model model/readout model/init model/neuron/surrogate encoder decoder loss"
+    groups += " regularizer optimizer scheduler callback logger backend"
+    assert not set(groups.split()) - set(OPTIONS)
+
+
+@pytest.mark.parametrize(("model", "dataset"), PAIRS)
+def test_every_pair_trains_with_no_further_key(model, dataset):
+    """And its hidden neurons spike from the start, but not at every step."""
+    _, activity = train_a_step(small(dataset, f"model={model}", "batch_size=20"))
+    for layer in activity.hidden.values():
+        assert 0 < layer.spikes.mean() < 0.5
+
+
+@pytest.mark.parametrize("model", OPTIONS["model"])
+@pytest.mark.parametrize(("group", "option"), found(*(g for g in STEPS if g != "encoder")))
+def test_every_option_trains_a_step_with_every_model(group, option, model):
+    train_or_refuse(small("yinyang", *SMALL, f"model={model}", select(group, option)))
+
+
+@pytest.mark.parametrize("dataset", OPTIONS["dataset"])
+@pytest.mark.parametrize("encoder", OPTIONS["encoder"])
+def test_every_encoder_trains_a_step_with_every_data_set(encoder, dataset):
+    train_or_refuse(small(dataset, *SMALL, f"encoder={encoder}"))
+
+
+@pytest.mark.parametrize("readout", OPTIONS["model/readout"])
+@pytest.mark.parametrize(("group", "option"), found("decoder", "loss"))
+def test_decoders_and_losses_train_with_the_readouts_that_suit(group, option, readout):
+    train_or_refuse(small("yinyang", *SMALL, f"model/readout={readout}", f"{group}={option}"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("encoder=none", "encoder: NoEncoder takes spikes, but YinYang yields values"),
+        ("decoder=spike_count", "decoder: SpikeCount reads output spikes, but the readout LI"),
+        ("loss=mse_count", "loss: MSECount reads output spikes, but the readout LI"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_a_way_out(override, message):
+    with pytest.raises(ConfigError, match=f"^{message}.*; choose "):
+        build(small("yinyang", *SMALL, "model=lif", override))
+
+
+@pytest.mark.skipif(GPU, reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(ConfigError, match=r"^backend\.device: 'gpu', .*choose backend=auto"):
+        build(small("yinyang", "backend=gpu"))
+
+
+@pytest.mark.parametrize("model", OPTIONS["model"])
+@pytest.mark.parametrize("readout", OPTIONS["model/readout"])
+@pytest.mark.parametrize("recurrent", [False, True], ids=["feed-forward", "recurrent"])
+def test_silence_for_silence(model, readout, recurrent):
+    cfg = small("yinyang", *SMALL, f"model={model}", f"model/readout={readout}")
+    cfg.model.neuron.recurrent = recurrent
+    network = build(cfg)[1].network
+    channels = network.layers["hidden1"].synapse.weight.shape[1]
+    nothing = torch.zeros(0, dtype=torch.long)
+    for inputs in (
+        Static(torch.zeros(2, channels), 30),
+        Events(nothing, nothing, nothing, 30, 2, channels),
+    ):
+        activity, _ = network(inputs)
+        for layer in activity.layers.values():
+            assert layer.spikes is None or not layer.spikes.any()
+        assert not activity.readout.membrane.any()
+
+
+@pytest.mark.parametrize("encoder", sorted({*OPTIONS["encoder"]} - {"none"}))
+def test_a_network_in_double_precision_takes_values_as_they_are(encoder):
+    """With backend.precision=64-true, figures give it the data set's single precision."""
+    dataset, classifier, _ = build(small("yinyang", *SMALL, f"encoder={encoder}"))
+    scores = classifier.double()(dataset.splits["val"].values)
+    assert scores.dtype == torch.float64 and scores.isfinite().all()
+
+
+LAST_RATE = {
+    "none": 5e-3,
+    "plateau": 5e-3,
+    "step": 5e-3,
+    "exponential": 0.95 * 5e-3,
+    "cosine": 0.5 * 5e-3,
+}
+"""In the second of two epochs of three batches."""
+
+
+@pytest.mark.parametrize(("group", "option"), found("optimizer", "scheduler"))
+def test_optimizers_and_schedulers_run(train, group, option):
+    result = train(f"{group}={option}", "optimizer.lr=5e-3", "trainer.max_epochs=2")
+    assert result.metrics["epoch/last"] == 2
+    assert (result.metrics["test/accuracy"] * 10) % 1 == pytest.approx(0)
+    weight = result.classifier.network.weights()["hidden1"]
+    assert weight.isfinite().all()
+    if group == "scheduler" and option in LAST_RATE:
+        assert result.metrics["train/lr"] == pytest.approx(LAST_RATE[option], abs=1e-12)
+
+
+@pytest.mark.parametrize(("group", "option"), found("callback", "logger"))
+def test_callbacks_and_loggers_run_and_leave_their_files(train, tmp_path, group, option):
+    result = train(select(group, option))
+    assert result.metrics["epoch/last"] == 1
+    files = {"table": "metrics.csv", "tensorboard": "tensorboard/events*", "figures": "plots/*.png"}
+    if option in files:
+        saved = list((tmp_path / "run").glob(files[option]))
+        assert saved and all(file.stat().st_size > 100 for file in saved)
+
+
+def test_the_table_has_a_row_an_epoch(train, tmp_path):
+    train("logger=[table]", "trainer.max_epochs=2")
+    with Path(tmp_path / "run/metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["epoch"]) for row in rows] == [0, 1, 2]
+    assert rows[0]["train/loss"] == "" and float(rows[2]["train/loss"]) > 0
+
+
+def test_early_stopping_stops(train):
+    """The second epoch is no better by 10 than the first, and one such epoch is enough."""
+    patience = ("callback.early_stopping.min_delta=10", "callback.early_stopping.patience=1")
+    result = train("callback=[early_stopping]", *patience, "trainer.max_epochs=5")
+    assert result.metrics["epoch/last"] == 2
