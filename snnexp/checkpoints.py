@@ -1,7 +1,6 @@
 """Checkpoints: written whole or not at all, read without unpickling."""
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +54,15 @@ def load(path: str | Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise RunError(f"{path}: there is no checkpoint; was an epoch finished?") from error
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file can fail anywhere in the restricted unpickler
         reason = "it is truncated or holds more than tensors and plain containers"
         raise RunError(
             f"{path}: the checkpoint is refused ({reason}); delete it to start from another one, "
             "or start the run anew"
         ) from error
-    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise RunError(f"{path}: this is not a checkpoint of a run; it has no state_dict")
+    parts = checkpoint if isinstance(checkpoint, dict) else {}
+    if not isinstance(parts.get("state_dict"), dict) or not {"epoch", "global_step"} <= set(parts):
+        raise RunError(f"{path}: this is not a checkpoint of a run; it has no state_dict and epoch")
     return checkpoint
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from snnexp import health
 from snnexp.activity import Activity
 from snnexp.decoders import Decoder
-from snnexp.errors import TrainingError
+from snnexp.errors import ConfigError, TrainingError
 from snnexp.inputs import Inputs
 from snnexp.losses import Loss
 from snnexp.metrics import ActivityMetrics, Outcome
@@ -108,8 +108,12 @@ class Classifier(pl.LightningModule):
 
     def _parts(self, activity: Activity, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         parts = {self.loss.name: self.loss(activity, scores, labels)}
-        terms = self.regularizers.items()
-        return parts | {name: term(activity, scores, self.network) for name, term in terms}
+        for name, term in self.regularizers.items():
+            try:
+                parts[name] = term(activity, scores, self.network)
+            except ValueError as error:
+                raise ConfigError(f"regularizer.{name}.{error}") from error
+        return parts
 
     def _divergence(self, name: str, step: int) -> str:
         return (
@@ -203,6 +207,9 @@ class Classifier(pl.LightningModule):
         weights = self.network.weights()
         gradients = torch.stack(self._gradients).mean(0).tolist()
         norms = {f"train/weight_norm/{name}": w.norm().item() for name, w in weights.items()}
+        for name, norm in zip(weights, norms.values(), strict=True):
+            if not math.isfinite(norm):  # of a hidden layer it can leave the loss finite
+                raise TrainingError(self._divergence(f"the weights of {name}", self.global_step))
         pairs = zip(weights, gradients, strict=True)
         return norms | {f"train/gradient_norm/{name}": norm for name, norm in pairs}
 

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from snnexp import config, console, folders
 from snnexp.config import check
-from snnexp.errors import RunError, UserError
+from snnexp.errors import ConfigError, RunError, UserError
 
 if TYPE_CHECKING:
     from snnexp.experiment import Result
@@ -83,6 +83,9 @@ def main() -> None:
             raise
         sys.exit(f"error: {error}")
     finally:
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if chosen is not None:
+            os.environ["HYDRA_FULL_ERROR"] = chosen
         if Folders.sweep is not None:
             _report_sweep(Folders.sweep)
 
@@ -101,11 +104,17 @@ def _train_by_hydra() -> None:
 
 
 def _task(cfg: DictConfig) -> Any:
+    if HydraConfig.get().job.env_set:
+        raise ConfigError(
+            "hydra.job.env_set: a configuration may not set the environment, which decides what "
+            "code may run; set variables in the shell"
+        )
     check(cfg)
     from snnexp import experiment
 
     console.quieten_lightning()
     folder = Path(HydraConfig.get().runtime.output_dir)
+    folders.claim(folder, cfg)  # an experiment may have dropped the callback
     result = _guarded(folder, lambda: experiment.run(cfg, folder))
     wanted = OmegaConf.to_container(cfg.objectives)
     return result.objectives(wanted)  # type: ignore[arg-type]

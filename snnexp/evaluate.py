@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from snnexp import checkpoints, config, console, folders
 from snnexp.checkpoints import BEST, path_of
 from snnexp.datasets import Data
-from snnexp.errors import RunError, UserError
+from snnexp.errors import ConfigError, RunError, UserError
 from snnexp.experiment import build, score
 from snnexp.session import compose
 from snnexp.summary import about
@@ -29,7 +30,10 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
 
     Raises UserError if the folder holds no trained run, or an override cannot be applied.
     """
-    cfg = override(folder, overrides)
+    try:
+        cfg = override(folder, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(error)) from error
     config.check(cfg)
     dataset, classifier, settings = build(cfg)
     checkpoints.load_weights(classifier, path_of(folder, BEST))
@@ -48,17 +52,23 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
 
 
 def override(folder: str | Path, overrides: list[str]) -> DictConfig:
-    """The run's saved configuration with the overrides' keys taken from a composition with them."""
+    """The run's saved configuration with other options of groups, and other values of keys."""
     cfg = folders.saved_config(folder)
     if not overrides:
         return cfg
-    saved = OmegaConf.load(Path(folder) / ".hydra" / "overrides.yaml")
-    composed = compose([*map(str, saved), *overrides])
-    for text in overrides:
-        key = text.lstrip("+~").partition("=")[0].partition("@")[0].replace("/", ".")
-        if key in ("dataset", "experiment", "sweep"):
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    choices = [one for one in parsed if (config.directory() / one.key_or_group).is_dir()]
+    for key in (one.key_or_group for one in choices):
+        if key in ("dataset", "model", "experiment", "sweep"):
             raise RunError(f"{key}: a trained run cannot be evaluated as another {key}")
+    composed = compose([str(one.input_line) for one in choices])
+    for key in (one.key_or_group.replace("/", ".") for one in choices):
         OmegaConf.update(cfg, key, OmegaConf.select(composed, key), merge=False)
+    OmegaConf.set_struct(cfg, True)
+    for one in (one for one in parsed if one not in choices):
+        if one.is_delete():
+            raise RunError(f"{one.input_line}: a key of a trained run cannot be taken away")
+        OmegaConf.update(cfg, one.key_or_group, one.value(), force_add=one.is_add())
     return cfg
 
 
@@ -72,12 +82,15 @@ def main(arguments: list[str] | None = None) -> None:
     console.quieten_lightning()
     try:
         metrics = evaluate(given[0], rest)
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except UserError as error:
         sys.exit(f"error: {error}")
     path = Path(given[0]) / "evaluations" / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(metrics, indent=1))
     console.print_metrics(metrics)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(metrics, indent=1))
+    except OSError as error:
+        sys.exit(f"error: {folders.unwritable(path.parent, error)}")
     print(f"saved in {path}")
 
 

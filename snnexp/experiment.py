@@ -18,7 +18,7 @@ from snnexp.checkpoints import BEST, LAST, path_of
 from snnexp.classifier import Classifier
 from snnexp.config import instantiate
 from snnexp.datasets import Data, MemoryDataset
-from snnexp.errors import ConfigError
+from snnexp.errors import ConfigError, RunError
 from snnexp.summary import about, write_summary
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,10 @@ def run(cfg: DictConfig, folder: str | Path) -> Result:
         checkpoints.refuse_other_architecture(classifier, resumed, last)
         log.info("continuing after epoch %d of %s", resumed["epoch"] + 1, folder)
     elif cfg.init_from is not None:
-        checkpoints.load_weights(classifier, path_of(cfg.init_from, BEST))
+        try:
+            checkpoints.load_weights(classifier, path_of(cfg.init_from, BEST))
+        except RunError as error:
+            raise RunError(f"init_from: {error}") from error
     trainer = build_trainer(cfg, folder, settings, resumed)
     if resumed is None:
         trainer.validate(classifier, data, verbose=False)
@@ -139,6 +142,7 @@ def run(cfg: DictConfig, folder: str | Path) -> Result:
 def _refuse_unknown_metrics(cfg: DictConfig, metrics: dict[str, float]) -> None:
     """Every `test/` metric exists under `val/`, so that one validation tells all names."""
     wanted = {"best.metric": cfg.best.metric, "scheduler.monitor": cfg.scheduler.monitor}
+    wanted |= {f"callback.{name}.monitor": n.get("monitor") for name, n in cfg.callback.items()}
     wanted |= {f"objectives[{i}].name": o.name for i, o in enumerate(cfg.objectives)}
     for key, name in wanted.items():
         if name is None or name.startswith(("train/", "seconds/", "epoch/")):

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from snnexp.errors import RunError
 
@@ -18,8 +19,12 @@ def saved_config(folder: str | Path) -> DictConfig:
     path = Path(folder) / ".hydra" / "config.yaml"
     if not path.is_file():
         raise RunError(f"{folder}: this is no run's folder; it has no .hydra/config.yaml")
-    cfg = OmegaConf.load(path)
-    assert isinstance(cfg, DictConfig)
+    try:
+        cfg = OmegaConf.load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: this is no configuration ({error})") from error
+    if not isinstance(cfg, DictConfig):
+        raise RunError(f"{path}: this is no configuration, but a {type(cfg).__name__}")
     return cfg
 
 
@@ -39,7 +44,8 @@ def claim(folder: str | Path, cfg: DictConfig) -> None:
             raise RunError(
                 f"{folder}: the folder exists and holds no run; choose another with hydra.run.dir"
             )
-        if _plain(saved_config(folder)) != _plain(cfg):
+        begun = {path.name for path in folder.iterdir()} - {".hydra", "train.log"}
+        if begun and _plain(saved_config(folder)) != _plain(cfg):
             raise RunError(
                 f"{folder}: the folder holds a run of another configuration; choose another with "
                 f"hydra.run.dir, or continue that run with python train.py resume={folder}"

@@ -5,8 +5,10 @@ from datetime import datetime
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from snnexp import config, folders
+from snnexp.errors import ConfigError
 from snnexp.experiment import Result
 from snnexp.experiment import run as run_experiment
 
@@ -14,9 +16,13 @@ from snnexp.experiment import run as run_experiment
 def compose(overrides: list[str]) -> DictConfig:
     """The composed configuration, as `train.py` gets it with these overrides."""
     import hydra
+    from hydra.errors import HydraException
 
-    with hydra.initialize_config_dir(config_dir=str(config.directory())):
-        return hydra.compose("train", overrides=overrides)
+    try:
+        with hydra.initialize_config_dir(config_dir=str(config.directory())):
+            return hydra.compose("train", overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(error)) from error
 
 
 def run_composed(overrides: list[str], folder: str | Path | None) -> Result:

@@ -102,7 +102,7 @@ def _plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _trainer_faults(trainer: Mapping[str, Any]) -> Iterator[str]:
-    epochs = trainer.get("max_epochs")
+    epochs: Any = trainer.get("max_epochs")
     if not _is_whole(epochs) or epochs < 1:
         yield f"trainer.max_epochs: {epochs!r}; it must be a whole number of at least 1"
     for stage in ("train", "val", "test"):
@@ -122,8 +122,8 @@ def _best_faults(best: Any) -> Iterator[str]:
 
 
 def _objective_faults(objectives: Any) -> Iterator[str]:
-    if not isinstance(objectives, list):
-        yield f"objectives: {objectives!r}; give a list of name and direction"
+    if not isinstance(objectives, list) or not objectives:
+        yield f"objectives: {objectives!r}; give a list of at least one name and direction"
         return
     for index, objective in enumerate(objectives):
         if not isinstance(objective, Mapping) or set(objective) != {"name", "direction"}:
