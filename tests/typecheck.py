@@ -1,4 +1,4 @@
-"""The run-time check of shapes and types in the tests: beartype, for which a whole number is one."""
+"""The run-time check of shapes and types in the tests: beartype; a whole number is a float, too."""
 
 from beartype import BeartypeConf, beartype
 
