@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from snnexp import kernels
+
 Record = TypeVar("Record", bound="_Tensors")
 Weight = Float[Tensor, "neuron channel"]
 Current = Float[Tensor, "time batch neuron"]
@@ -80,9 +82,8 @@ class Events(_Tensors):
         self, weight: Float[Tensor, "neuron channel"]
     ) -> Float[Tensor, "time batch neuron"]:
         """Adds one row of weights an event: cheap where few channels spike."""
-        rows = weight.new_zeros(self.num_steps * self.batch_size, weight.shape[0])
-        target = self.step * self.batch_size + self.sample
-        rows = rows.index_add(0, target, weight.t()[self.channel])
+        row = self.step * self.batch_size + self.sample
+        rows = kernels.project_events(row, self.channel, self.num_steps * self.batch_size, weight)
         return rows.view(self.num_steps, self.batch_size, weight.shape[0])
 
 
@@ -107,8 +108,8 @@ class Static(_Tensors):
     def project(
         self, weight: Float[Tensor, "neuron channel"]
     ) -> Float[Tensor, "time batch neuron"]:
-        """Projected once; every step is a view of it."""
-        return functional.linear(self.values, weight).expand(self.num_steps, -1, -1)
+        """Projected once: the one step stands for all."""
+        return functional.linear(self.values, weight)[None]
 
 
 Inputs = Dense | Events | Static

@@ -43,7 +43,7 @@ def test_projection_and_its_gradient_equal_those_of_the_dense_copy(inputs):
     results = []
     for project in (inputs.project, lambda w: functional.linear(inputs.dense(), w)):
         w = weight.clone().requires_grad_()
-        current = project(w)
+        current = project(w).expand(STEPS, -1, -1)  # static values give one step for all
         (current * upstream).sum().backward()
         results.append((current, w.grad))
     for found, expected in zip(*results, strict=True):
@@ -78,4 +78,5 @@ def test_events_in_one_bin_add_up():
 def test_static_values_apply_at_every_step():
     inputs = Static(torch.tensor([[0.5, 2.0]]), 3)
     assert inputs.dense().tolist() == [[[0.5, 2.0]]] * 3
-    assert inputs.project(torch.tensor([[2.0, 1.0]])).flatten().tolist() == [3.0, 3.0, 3.0]
+    current = inputs.project(torch.tensor([[2.0, 1.0]]))
+    assert current.expand(inputs.num_steps, -1, -1).flatten().tolist() == [3.0, 3.0, 3.0]

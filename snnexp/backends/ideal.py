@@ -5,8 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnexp import kernels
 from snnexp.checks import require, require_choice, require_whole
-from snnexp.kernels import Scan, State
+from snnexp.kernels import KERNELS, Scan, State
 from snnexp.models.neurons import Neuron
 
 
@@ -14,14 +15,16 @@ class Ideal:
     """Runs a network in floats; the one place that sets accelerator, precision and devices.
 
     device: `auto` (a GPU if there is one), `cpu`, or `gpu` (CUDA, else Apple's MPS).
-    precision: as Lightning names it. devices: how many of them.
+    precision: as Lightning names it. devices: how many of them. kernel: the loop over time, see
+    `snnexp.kernels.scan`.
     Raises ValueError for `gpu` where there is none.
     """
 
-    def __init__(self, *, device: str, precision: str, devices: int):
+    def __init__(self, *, device: str, precision: str, devices: int, kernel: str):
         require_choice(("auto", "cpu", "gpu"), device=device)
         require_choice(("32-true", "64-true", "16-mixed", "bf16-mixed"), precision=precision)
         (self.devices,) = require_whole(1, devices=devices)
+        (self.kernel,) = require_choice(KERNELS, kernel=kernel)
         gpu = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else None
         require(
             device != "gpu" or gpu is not None,
@@ -43,13 +46,31 @@ class Ideal:
         return weight
 
     def scan(
-        self, neuron: Neuron, current: Tensor, state: State | None, membrane: bool, margin: bool
+        self,
+        neuron: Neuron,
+        current: Tensor,
+        steps: int,
+        state: State | None,
+        membrane: bool,
+        margin: bool,
     ) -> Scan:
         """The neuron model as it stands; membranes are integrated in no less than float32."""
         if current.dtype in (torch.float16, torch.bfloat16):
             current = current.float()
         recurrent = None if neuron.recurrent is None else self.weight(neuron.recurrent)
-        return neuron.scan(current, recurrent, state, membrane, margin)
+        if neuron.constants is None or type(neuron).scan is not Neuron.scan:
+            whole = current.expand(steps, -1, -1)
+            return neuron.scan(whole, recurrent, state, membrane, margin)
+        return kernels.scan(
+            current,
+            neuron.constants,
+            recurrent,
+            state,
+            steps=steps,
+            membrane=membrane,
+            margin=margin,
+            kernel=self.kernel,
+        )
 
     def trace(self, membrane: Tensor) -> Tensor:
         """The membrane as it stands."""

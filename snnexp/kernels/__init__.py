@@ -1,9 +1,9 @@
-"""The loops over time. Each takes a layer's whole current and returns a `Scan`.
+"""The loops over time. `scan` takes a layer's whole current and returns a `Scan`.
 
 Everything else in the package works on whole tensors: nobody else loops over time.
 """
 
-from snnexp.kernels.reference import cuba_li, cuba_lif, li, lif
-from snnexp.kernels.scan import CubaParameters, LIFParameters, Scan, State
+from snnexp.kernels.dispatch import KERNELS, project_events, scan
+from snnexp.kernels.scan import NeuronParameters, Scan, State
 
-__all__ = ["CubaParameters", "LIFParameters", "Scan", "State", "cuba_li", "cuba_lif", "li", "lif"]
+__all__ = ["KERNELS", "NeuronParameters", "Scan", "State", "project_events", "scan"]

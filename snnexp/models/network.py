@@ -26,11 +26,12 @@ class Backend(Protocol):
         self,
         neuron: Neuron,
         current: Tensor,
+        steps: int,
         state: State | None,
         membrane: bool,
         margin: bool,
     ) -> Scan:
-        """The neurons as the device runs them."""
+        """The neurons as the device runs them; a current of one step stands for all `steps`."""
         ...
 
     def trace(self, membrane: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ class Layer(nn.Module):
         self, inputs: Inputs, state: State | None, backend: Backend, membrane: bool, margin: bool
     ) -> tuple[LayerActivity, State]:
         current = self.synapse(inputs, backend.weight(self.synapse.weight))
-        scan = backend.scan(self.neuron, current, state, membrane, margin)
+        scan = backend.scan(self.neuron, current, inputs.num_steps, state, membrane, margin)
         trace = None if scan.membrane is None else backend.trace(scan.membrane)
         return LayerActivity(scan.spikes, trace, scan.margin), scan.state
 

@@ -1,7 +1,6 @@
 """Neuron models: each documents its update and hands its whole current to one scan over time."""
 
 import math
-from functools import partial
 from typing import Any
 
 import torch
@@ -10,43 +9,57 @@ from torch import Tensor, nn
 
 from snnexp import kernels
 from snnexp.checks import require, require_between, require_choice, require_positive, require_whole
-from snnexp.kernels import CubaParameters, LIFParameters, Scan, State
+from snnexp.kernels import NeuronParameters, Scan
 from snnexp.models.surrogates import Surrogate
 
 
 class Neuron(nn.Module):
     """A population of `size` neurons on a time grid of step `dt`, in s.
 
-    A subclass implements `scan` and sets `spiking`. With `recurrent`, the spikes of one step reach
-    the population at the next through the matrix `recurrent` [to, from], which the network fills.
+    A subclass passes the `constants` of its update, or overrides `scan`. With `recurrent`, the
+    spikes of one step reach the population at the next through the matrix `recurrent` [to, from],
+    which the network fills.
     """
 
-    spiking = True
     surrogate: Surrogate | None = None
+    spiking = True
     rest = 0.0
     """The membrane without input."""
     returns_late = False
     """Whether the spike that a step returns is that of the step before."""
 
-    def __init__(self, *, size: int, dt: float, recurrent: bool = False):
+    def __init__(
+        self,
+        *,
+        size: int,
+        dt: float,
+        recurrent: bool = False,
+        constants: NeuronParameters | None = None,
+    ):
         super().__init__()
         (self.size,) = require_whole(1, size=size)
         (self.dt,) = require_positive("s", dt=dt)
         self.recurrent = nn.Parameter(torch.zeros(size, size)) if recurrent else None
+        self.constants = constants
+        if constants is not None:
+            self.rest, self.returns_late = constants.rest, constants.returns_late
 
     def scan(
         self,
         current: Float[Tensor, "time batch neuron"],
         recurrent: Float[Tensor, "neuron neuron"] | None,
-        state: State | None,
+        state: Any,
         membrane: bool,
         margin: bool,
     ) -> Scan:
-        """Run the population over `current` from `state` (None: at rest).
+        """Run the population over `current` from `state` (None: at rest), by the plain loop.
 
         `recurrent` is the matrix as the backend holds it. `membrane` and `margin` ask for traces.
         """
-        raise NotImplementedError
+        if self.constants is None:
+            raise NotImplementedError(f"{type(self).__name__} has neither constants nor a scan")
+        traces = {"membrane": membrane, "margin": margin}
+        return kernels.scan(current, self.constants, recurrent, state, kernel="reference", **traces)
 
 
 class LIF(Neuron):
@@ -79,25 +92,26 @@ class LIF(Neuron):
         recurrent: bool,
         surrogate: Surrogate,
     ):
-        super().__init__(size=size, dt=dt, recurrent=recurrent)
         require_between(0, 1, beta=beta)
         require_positive(threshold=threshold)
         require_choice(("subtract", "subtract_scaled", "zero", "none"), reset=reset)
         require_choice(("after", "before"), spike_from=spike_from)
-        self.returns_late = spike_from == "before"
-        self.surrogate = surrogate
-        self.constants = LIFParameters(
-            beta=beta,
+        amount = {"subtract": threshold, "subtract_scaled": beta * threshold}.get(reset, 0.0)
+        delay = reset_delay or spike_from == "before"
+        constants = NeuronParameters(
+            keep_mem=beta,
             threshold=threshold,
-            reset=reset,
-            reset_delay=reset_delay or self.returns_late,
-            detach_reset=detach_reset,
-            spike_from=spike_from,
-            spike=partial(surrogate.spike, strict=strict),
+            amount=0.0 if delay else amount,
+            late=amount if delay else 0.0,
+            hard=reset == "zero",
+            surrogate=surrogate,
+            strict=strict,
+            attached=not detach_reset,
+            before_reset=delay,
+            returns_late=spike_from == "before",
         )
-
-    def scan(self, current, recurrent, state, membrane, margin):
-        return kernels.lif(current, self.constants, recurrent, state, membrane, margin)
+        super().__init__(size=size, dt=dt, recurrent=recurrent, constants=constants)
+        self.surrogate = surrogate
 
 
 class LI(Neuron):
@@ -109,12 +123,10 @@ class LI(Neuron):
     spiking = False
 
     def __init__(self, *, size: int, dt: float, beta: float, normalized: bool):
-        super().__init__(size=size, dt=dt)
-        (self.beta,) = require_between(0, 1, beta=beta)
-        self.gain = 1 - beta if normalized else 1.0
-
-    def scan(self, current, recurrent, state, membrane, margin):
-        return kernels.li(current, self.beta, self.gain, state)
+        require_between(0, 1, beta=beta)
+        gain = 1 - beta if normalized else 1.0
+        constants = NeuronParameters(keep_mem=beta, gain=gain)
+        super().__init__(size=size, dt=dt, constants=constants)
 
 
 class CubaLIF(Neuron):
@@ -149,27 +161,26 @@ class CubaLIF(Neuron):
         recurrent: bool,
         surrogate: Surrogate,
     ):
-        super().__init__(size=size, dt=dt, recurrent=recurrent)
+        require_positive("s", dt=dt)
         require(tau_ref >= 0, f"tau_ref: {tau_ref!r} s; it must not be negative")
         require(threshold > reset, f"threshold: {threshold!r}; it must lie above reset = {reset!r}")
         require(threshold > leak, f"threshold: {threshold!r}; it must lie above leak = {leak!r}")
-        self.surrogate, self.rest = surrogate, leak
-        self.constants = cuba_parameters(
+        constants = cuba_parameters(
             dt,
             tau_mem,
             tau_syn,
             method,
             normalized,
-            leak=leak,
+            leak,
             threshold=threshold,
-            reset=reset,
+            to=reset,
+            hard=True,
             refractory_steps=math.ceil(tau_ref / dt - 1e-9),
-            detach_reset=detach_reset,
-            spike=surrogate.spike,
+            surrogate=surrogate,
+            attached=not detach_reset,
         )
-
-    def scan(self, current, recurrent, state, membrane, margin):
-        return kernels.cuba_lif(current, self.constants, recurrent, state, membrane, margin)
+        super().__init__(size=size, dt=dt, recurrent=recurrent, constants=constants)
+        self.surrogate = surrogate
 
 
 class CubaLI(Neuron):
@@ -188,17 +199,20 @@ class CubaLI(Neuron):
         method: str,
         normalized: bool,
     ):
-        super().__init__(size=size, dt=dt)
-        self.constants = cuba_parameters(dt, tau_mem, tau_syn, method, normalized, leak=leak)
-        self.rest = leak
-
-    def scan(self, current, recurrent, state, membrane, margin):
-        return kernels.cuba_li(current, self.constants, state)
+        require_positive("s", dt=dt)
+        constants = cuba_parameters(dt, tau_mem, tau_syn, method, normalized, leak)
+        super().__init__(size=size, dt=dt, constants=constants)
 
 
 def cuba_parameters(
-    dt: float, tau_mem: float, tau_syn: float, method: str, normalized: bool, **rest: Any
-) -> CubaParameters:
+    dt: float,
+    tau_mem: float,
+    tau_syn: float,
+    method: str,
+    normalized: bool,
+    leak: float,
+    **rest: Any,
+) -> NeuronParameters:
     """The per-step factors of `CubaLIF`'s equations.
 
     Raises ValueError for an unknown method, and for a time constant below dt with `euler`.
@@ -207,7 +221,7 @@ def cuba_parameters(
     require_choice(("exponential", "euler"), method=method)
     if method == "exponential":
         keep_mem, keep_syn = math.exp(-dt / tau_mem), math.exp(-dt / tau_syn)
-        gain_mem = 1 - keep_mem
+        gain = 1 - keep_mem
     else:
         for name, tau in (("tau_mem", tau_mem), ("tau_syn", tau_syn)):
             require(
@@ -215,11 +229,13 @@ def cuba_parameters(
                 f"{name}: {tau!r} s is below time.dt = {dt!r} s, where explicit Euler is unstable; "
                 "raise it, lower time.dt, or choose method: exponential",
             )
-        keep_mem, keep_syn, gain_mem = 1 - dt / tau_mem, 1 - dt / tau_syn, dt / tau_mem
-    return CubaParameters(
+        keep_mem, keep_syn, gain = 1 - dt / tau_mem, 1 - dt / tau_syn, dt / tau_mem
+    return NeuronParameters(
         keep_mem=keep_mem,
-        gain_mem=gain_mem if normalized else 1.0,
         keep_syn=keep_syn,
+        gain=gain if normalized else 1.0,
+        drift=(1 - keep_mem) * leak,
         delayed=method == "euler",
+        rest=leak,
         **rest,
     )

@@ -25,6 +25,11 @@ class Surrogate(ABC):
     def half_width(self) -> float:
         """The |x| at which s(x) has fallen to half its peak: the surrogate's window."""
 
+    @property
+    def formula(self) -> tuple[str, float, float] | None:
+        """Name and two constants in `snnexp.kernels.loops`; None if it is not compiled there."""
+        return None
+
     def spike(self, x: Tensor, strict: bool = True) -> Tensor:
         """1 where x > 0 (`strict`) or x >= 0, else 0; differentiable through s(x)."""
         return _Spike.apply(x, self, strict)  # type: ignore[no-any-return]
@@ -57,6 +62,10 @@ class ArcTan(Surrogate):
         return self.peak / (1 + (self.slope * x).square())
 
     @property
+    def formula(self) -> tuple[str, float, float]:
+        return "arctan", self.slope, self.peak
+
+    @property
     def half_width(self) -> float:
         return 1 / self.slope
 
@@ -69,6 +78,10 @@ class SuperSpike(Surrogate):
 
     def derivative(self, x: Tensor) -> Tensor:
         return x.abs().mul_(self.slope).add_(1).pow_(-2)
+
+    @property
+    def formula(self) -> tuple[str, float, float]:
+        return "superspike", self.slope, 1.0
 
     @property
     def half_width(self) -> float:
@@ -86,6 +99,10 @@ class Sigmoid(Surrogate):
         return self.slope * y * (1 - y)
 
     @property
+    def formula(self) -> tuple[str, float, float]:
+        return "sigmoid", self.slope, 1.0
+
+    @property
     def half_width(self) -> float:
         return math.log(3 + math.sqrt(8)) / self.slope
 
@@ -98,6 +115,10 @@ class Gaussian(Surrogate):
 
     def derivative(self, x: Tensor) -> Tensor:
         return torch.exp(-0.5 * (x / self.sigma).square()) / (math.sqrt(2 * math.pi) * self.sigma)
+
+    @property
+    def formula(self) -> tuple[str, float, float]:
+        return "gaussian", 1 / self.sigma, 1 / (math.sqrt(2 * math.pi) * self.sigma)
 
     @property
     def half_width(self) -> float:
@@ -114,6 +135,10 @@ class Triangle(Surrogate):
         return self.peak * (1 - x.abs() / self.width).relu()
 
     @property
+    def formula(self) -> tuple[str, float, float]:
+        return "triangle", 1 / self.width, self.peak
+
+    @property
     def half_width(self) -> float:
         return self.width / 2
 
@@ -128,6 +153,10 @@ class Boxcar(Surrogate):
         return self.peak * (x.abs() <= self.width).to(x.dtype)
 
     @property
+    def formula(self) -> tuple[str, float, float]:
+        return "boxcar", self.width, self.peak
+
+    @property
     def half_width(self) -> float:
         return self.width
 
@@ -140,6 +169,10 @@ class Exponential(Surrogate):
 
     def derivative(self, x: Tensor) -> Tensor:
         return self.scale * self.alpha / 2 * torch.exp(-self.alpha * x.abs())
+
+    @property
+    def formula(self) -> tuple[str, float, float]:
+        return "exponential", self.alpha, self.scale * self.alpha / 2
 
     @property
     def half_width(self) -> float:

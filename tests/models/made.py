@@ -43,7 +43,7 @@ def network(sizes, neuron=lif, readout=li, std=3.0):
         num_inputs=sizes[0],
         num_outputs=sizes[-1],
         dt=neuron.keywords["dt"],
-        backend=Ideal(device="cpu", precision="32-true", devices=1),
+        backend=Ideal(device="cpu", precision="32-true", devices=1, kernel="reference"),
         hidden_sizes=list(sizes[1:-1]),
         neuron=neuron,
         readout=readout,
