@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 # Named after what pyproject.toml says, not its age: a fresh clone's file is younger than any stamp.
 STAMP := $(VENV)/.snnexp-$(firstword $(shell cksum < pyproject.toml))
 
-.PHONY: help setup train test lint format clean
+.PHONY: help setup train test bench lint format clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -28,6 +28,9 @@ train: setup ## train a network: make train ARGS="model=lif dataset=yinyang"
 
 test: setup ## run the tests: make test ARGS="tests/test_config.py -x"
 	"$(VENV)/bin/python" -m pytest $(ARGS)
+
+bench: setup ## time training steps against a plain loop: make bench ARGS="W1 W3"
+	"$(VENV)/bin/python" scripts/benchmark.py $(ARGS)
 
 lint: setup ## check style, format and types
 	"$(VENV)/bin/ruff" check .
