@@ -93,7 +93,7 @@ def train_a_step(cfg):
     return classifier, activity
 
 
-def train_or_refuse(cfg):
+def assert_it_trains_or_is_refused(cfg):
     refusal = expected_refusal(cfg)
     if refusal is None:
         train_a_step(cfg)
@@ -119,19 +119,23 @@ def test_every_pair_trains_with_no_further_key(model, dataset):
 @pytest.mark.parametrize("model", OPTIONS["model"])
 @pytest.mark.parametrize(("group", "option"), found(*(g for g in STEPS if g != "encoder")))
 def test_every_option_trains_a_step_with_every_model(group, option, model):
-    train_or_refuse(small("yinyang", *SMALL, f"model={model}", select(group, option)))
+    assert_it_trains_or_is_refused(
+        small("yinyang", *SMALL, f"model={model}", select(group, option))
+    )
 
 
 @pytest.mark.parametrize("dataset", OPTIONS["dataset"])
 @pytest.mark.parametrize("encoder", OPTIONS["encoder"])
 def test_every_encoder_trains_a_step_with_every_data_set(encoder, dataset):
-    train_or_refuse(small(dataset, *SMALL, f"encoder={encoder}"))
+    assert_it_trains_or_is_refused(small(dataset, *SMALL, f"encoder={encoder}"))
 
 
 @pytest.mark.parametrize("readout", OPTIONS["model/readout"])
 @pytest.mark.parametrize(("group", "option"), found("decoder", "loss"))
 def test_decoders_and_losses_train_with_the_readouts_that_suit(group, option, readout):
-    train_or_refuse(small("yinyang", *SMALL, f"model/readout={readout}", f"{group}={option}"))
+    assert_it_trains_or_is_refused(
+        small("yinyang", *SMALL, f"model/readout={readout}", f"{group}={option}")
+    )
 
 
 @pytest.mark.parametrize(

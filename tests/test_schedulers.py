@@ -62,7 +62,10 @@ def test_one_cycle_peaks_at_the_optimizers_rate_after_three_tenths():
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_one_cycle_of_any_share_can_be_built(compose, share):
-    build(compose("scheduler=one_cycle", f"scheduler.schedule.pct_start={share}"))
+    _, classifier, _ = build(
+        compose("scheduler=one_cycle", f"scheduler.schedule.pct_start={share}")
+    )
+    assert classifier.schedule.total == "total_steps"
 
 
 def test_plateau_tells_lightning_what_to_watch():
