@@ -4,13 +4,19 @@ Without recurrence one call runs all steps. With it, each step is a matrix produ
 call for that step; the recurrent weight's gradient is one product after the loop.
 """
 
+import functools
 from typing import Any
 
+import numpy as np
 import torch
+from numba import get_num_threads, set_num_threads
 from torch import Tensor
 
 from snnexp.kernels import loops
 from snnexp.kernels.scan import NeuronParameters, Scan, State
+
+SMALL = 1 << 13
+"""Updates of a neuron below which a second core costs more than it saves."""
 
 
 def scan(
@@ -59,7 +65,7 @@ class _Fused(torch.autograd.Function):
         held = current.new_empty(shape if parameters.refractory_steps else (0, *shape[1:]))
         state = tuple(part.contiguous().clone() for part in (v, i, z, r))
         record = (spikes, margins, trace, held)
-        loops.run(current.contiguous(), parameters, recurrent, state, record)
+        run(current.contiguous(), parameters, recurrent, state, record)
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(margins, state[3])
         ctx.save_for_backward(margins, held, spikes, recurrent, first)
@@ -82,9 +88,99 @@ class _Fused(torch.autograd.Function):
         static = ctx.static and recurrent is None
         out = first.new_empty(1 if static else steps, *first.shape)
         weight = None
-        loops.run_back(p, recurrent, (margins, held), grads, carried, out)
+        run_back(p, recurrent, (margins, held), grads, carried, out)
         if recurrent is not None:
             weight = out[0].t() @ first
             weight += out[1:].flatten(0, 1).t() @ spikes[:-1].flatten(0, 1)
             out = out.sum(0, keepdim=True) if ctx.static else out
         return out, weight, *carried, None, None, None, None
+
+
+def run(
+    current: Tensor,
+    parameters: NeuronParameters,
+    recurrent: Tensor | None,
+    state: tuple[Tensor, ...],
+    record: tuple[Tensor, ...],
+) -> None:
+    """Run all steps in place: `state` is left as it is at the end, `record` is filled.
+
+    current: [time or 1, batch, neuron]. record: spikes, margin, membrane and held, each [time,
+    batch, neuron] where it is wanted, else of no step.
+    """
+    steps = max(len(record[1]), len(record[2]))
+    constants, flags = _constants(parameters, current.dtype)
+    states = [part.view(-1).numpy() for part in state]
+    records = [_flat(part) for part in record]
+    many = _worth_all_cores(steps if recurrent is None else 1, current)
+    loop = loops.forward_on_all_cores if many else loops.forward_on_one_core
+    if recurrent is None:
+        loop(_flat(current), constants, flags, *states, *records)
+        return
+    onto, fed = recurrent.detach().t().contiguous(), torch.empty_like(state[0])
+    steps_in = current.detach().expand(steps, -1, -1).unbind(0)
+    now = fed.view(1, -1).numpy()
+    for t, x in enumerate(steps_in):
+        torch.addmm(x, state[2], onto, out=fed)
+        loop(now, constants, flags, *states, *(part[t : t + 1] for part in records))
+
+
+def run_back(
+    parameters: NeuronParameters,
+    recurrent: Tensor | None,
+    record: tuple[Tensor, ...],
+    given: tuple[Tensor, ...],
+    carried: tuple[Tensor, ...],
+    out: Tensor,
+) -> None:
+    """The adjoint of `run`, in place.
+
+    record: margin and held, as `run` filled them. given: gradients of spikes and membrane, of no
+    step where there is none. carried: gradients of the state (v, i, z), from the end's to the
+    start's. out: the current's gradient, of one step if that stood for all.
+    """
+    steps = max(len(record[0]), len(given[1]))
+    constants, flags = _constants(parameters, out.dtype)
+    states = [part.view(-1).numpy() for part in carried]
+    others = [_flat(part) for part in (*record, *given, out)]
+    many = _worth_all_cores(steps if recurrent is None else 1, out)
+    loop = loops.backward_on_all_cores if many else loops.backward_on_one_core
+    if recurrent is None:
+        loop(constants, flags, *states, *others)
+        return
+    back = recurrent.detach()
+    for t in range(steps - 1, -1, -1):
+        loop(constants, flags, *states, *(part[t : t + 1] for part in others))
+        carried[2].addmm_(out[t], back)
+
+
+def _flat(part: Tensor) -> np.ndarray:
+    """[time, unit]: all units have the same constants, so that samples need not be told apart."""
+    return part.detach().view(len(part), part.shape[1] * part.shape[2]).numpy()
+
+
+def _worth_all_cores(steps: int, layer: Tensor) -> bool:
+    threads = torch.get_num_threads()
+    if threads == 1 or steps * layer[0].numel() < SMALL:
+        return False
+    if get_num_threads() != threads:
+        set_num_threads(threads)
+    return True
+
+
+@functools.lru_cache(maxsize=256)
+def _constants(parameters: NeuronParameters, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers and the switches of the update, in the order in which the blocks read them.
+
+    Arrays, since numba's calls are slow to take tuples. A spike is a margin above `edge`.
+    """
+    p = parameters
+    number = np.float32 if dtype == torch.float32 else np.float64
+    edge = 0.0 if p.strict else -float(np.finfo(number).smallest_subnormal)
+    formula = None if p.surrogate is None else p.surrogate.formula
+    name, *shape = formula or ("arctan", 1.0, 1.0)
+    numbers = (p.keep_syn, p.keep_mem, p.gain, p.drift, p.threshold, p.amount, p.late, p.to)
+    rest = (edge, float(p.refractory_steps), float(p.attached), *shape)
+    switches = (p.hard, p.delayed, p.before_reset, p.surrogate is not None)
+    kind = loops.FORMULAS.index(name)
+    return np.array((*numbers, *rest), number), np.array((*switches, kind), np.int64)

@@ -1,28 +1,20 @@
 """The loops over time, compiled by numba: one pass, with the state in first-level cache.
 
-`run` and `run_back` go through the update that `NeuronParameters` documents over [time, batch,
-neuron] arrays, in place. A block of units goes through all steps before the next block begins; the
-inner loops run over units and choose by arithmetic, not by branches, so that they are vectorised.
+They go through the update that `NeuronParameters` documents over arrays [time, unit], a unit being
+a neuron of some sample, in place; `fused.run` says what the arrays are. A block of units goes
+through all steps before the next block begins; the inner loops run over units and choose by
+arithmetic, not by branches, so that they are vectorised.
 Compiled code is cached on disk.
 """
 
-import functools
-
 import numpy as np
-import torch
-from numba import get_num_threads, njit, prange, set_num_threads
-from torch import Tensor
-
-from snnexp.kernels.scan import NeuronParameters
+from numba import njit, prange
 
 FORMULAS = ("arctan", "superspike", "sigmoid", "gaussian", "triangle", "boxcar", "exponential")
 """The surrogates that `_derivative` knows, in its order."""
 
-SMALL = 1 << 13
-"""Updates of a neuron below which a second core costs more than it saves."""
-
 BLOCK = 1024
-"""Units, that is neurons of some sample, that go through time together."""
+"""Units that go through time together."""
 
 FAST = {"contract", "nsz"}
 """What the compiler may do with floats: fuse a product into a sum, ignore the sign of zero."""
@@ -61,7 +53,7 @@ def _derivative(kind, p, q, u, s):
 def _forward_block(
     x, constants, flags, v_end, i_end, z_end, r_end, spikes, margin, membrane, held, low, high
 ):
-    """All steps of the units [low, high); see `run`."""
+    """All steps of the units [low, high); see `fused.run`."""
     a, b, g, c, threshold = constants[0], constants[1], constants[2], constants[3], constants[4]
     amount, late, to, edge = constants[5], constants[6], constants[7], constants[8]
     refractory = constants[9]
@@ -120,7 +112,7 @@ def _forward_block(
 def _backward_block(
     constants, flags, v_end, i_end, z_end, margin, held, to_spikes, to_membrane, out, low, high
 ):
-    """The adjoint of `_forward_block`, backwards through the same steps; see `run_back`."""
+    """The adjoint of `_forward_block`, backwards through the same steps; see `fused.run_back`."""
     a, b, g, threshold, amount = (
         constants[0],
         constants[1],
@@ -190,9 +182,10 @@ def _backward_block(
 
 
 @njit(cache=True)
-def _forward_on_one_core(
+def forward_on_one_core(
     x, constants, flags, v_end, i_end, z_end, r_end, spikes, margin, membrane, held
 ):
+    """All blocks one after another."""
     for low in range(0, len(v_end), BLOCK):
         high = min(len(v_end), low + BLOCK)
         _forward_block(
@@ -202,9 +195,10 @@ def _forward_on_one_core(
 
 
 @njit(cache=True)
-def _backward_on_one_core(
+def backward_on_one_core(
     constants, flags, v_end, i_end, z_end, margin, held, to_spikes, to_membrane, out
 ):
+    """All blocks one after another."""
     for low in range(0, len(v_end), BLOCK):
         high = min(len(v_end), low + BLOCK)
         _backward_block(
@@ -214,9 +208,10 @@ def _backward_on_one_core(
 
 
 @njit(cache=True, parallel=True)
-def _forward_on_all_cores(
+def forward_on_all_cores(
     x, constants, flags, v_end, i_end, z_end, r_end, spikes, margin, membrane, held
 ):
+    """All blocks, shared among numba's threads."""
     for block in prange((len(v_end) + BLOCK - 1) // BLOCK):
         low, high = block * BLOCK, min(len(v_end), (block + 1) * BLOCK)
         _forward_block(
@@ -226,101 +221,13 @@ def _forward_on_all_cores(
 
 
 @njit(cache=True, parallel=True)
-def _backward_on_all_cores(
+def backward_on_all_cores(
     constants, flags, v_end, i_end, z_end, margin, held, to_spikes, to_membrane, out
 ):
+    """All blocks, shared among numba's threads."""
     for block in prange((len(v_end) + BLOCK - 1) // BLOCK):
         low, high = block * BLOCK, min(len(v_end), (block + 1) * BLOCK)
         _backward_block(
             constants, flags, v_end, i_end, z_end, margin, held, to_spikes, to_membrane, out,
             low, high,
         )  # fmt: skip
-
-
-def run(
-    current: Tensor,
-    parameters: NeuronParameters,
-    recurrent: Tensor | None,
-    state: tuple[Tensor, ...],
-    record: tuple[Tensor, ...],
-) -> None:
-    """Run all steps in place: `state` is left as it is at the end, `record` is filled.
-
-    current: [time or 1, batch, neuron]. record: spikes, margin, membrane and held, each [time,
-    batch, neuron] where it is wanted, else of no step.
-    """
-    steps = max(len(record[1]), len(record[2]))
-    constants, flags = _constants(parameters, current.dtype)
-    states = [part.view(-1).numpy() for part in state]
-    records = [_flat(part) for part in record]
-    many = _worth_all_cores(steps if recurrent is None else 1, current)
-    loop = _forward_on_all_cores if many else _forward_on_one_core
-    if recurrent is None:
-        loop(_flat(current), constants, flags, *states, *records)
-        return
-    onto, fed = recurrent.detach().t().contiguous(), torch.empty_like(state[0])
-    steps_in = current.detach().expand(steps, -1, -1).unbind(0)
-    now = fed.view(1, -1).numpy()
-    for t, x in enumerate(steps_in):
-        torch.addmm(x, state[2], onto, out=fed)
-        loop(now, constants, flags, *states, *(part[t : t + 1] for part in records))
-
-
-def run_back(
-    parameters: NeuronParameters,
-    recurrent: Tensor | None,
-    record: tuple[Tensor, ...],
-    given: tuple[Tensor, ...],
-    carried: tuple[Tensor, ...],
-    out: Tensor,
-) -> None:
-    """The adjoint of `run`, in place.
-
-    record: margin and held, as `run` filled them. given: gradients of spikes and membrane, of no
-    step where there is none. carried: gradients of the state (v, i, z), from the end's to the
-    start's. out: the current's gradient, of one step if that stood for all.
-    """
-    steps = max(len(record[0]), len(given[1]))
-    constants, flags = _constants(parameters, out.dtype)
-    states = [part.view(-1).numpy() for part in carried]
-    others = [_flat(part) for part in (*record, *given, out)]
-    many = _worth_all_cores(steps if recurrent is None else 1, out)
-    loop = _backward_on_all_cores if many else _backward_on_one_core
-    if recurrent is None:
-        loop(constants, flags, *states, *others)
-        return
-    back = recurrent.detach()
-    for t in range(steps - 1, -1, -1):
-        loop(constants, flags, *states, *(part[t : t + 1] for part in others))
-        carried[2].addmm_(out[t], back)
-
-
-def _flat(part: Tensor) -> np.ndarray:
-    """[time, unit]: all units have the same constants, so that samples need not be told apart."""
-    return part.detach().view(len(part), part.shape[1] * part.shape[2]).numpy()
-
-
-def _worth_all_cores(steps: int, layer: Tensor) -> bool:
-    threads = torch.get_num_threads()
-    if threads == 1 or steps * layer[0].numel() < SMALL:
-        return False
-    if get_num_threads() != threads:
-        set_num_threads(threads)
-    return True
-
-
-@functools.lru_cache(maxsize=256)
-def _constants(parameters: NeuronParameters, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers and the switches of the update, in the order in which the blocks read them.
-
-    Arrays, since numba's calls are slow to take tuples. A spike is a margin above `edge`.
-    """
-    p = parameters
-    number = np.float32 if dtype == torch.float32 else np.float64
-    edge = 0.0 if p.strict else -float(np.finfo(number).smallest_subnormal)
-    formula = None if p.surrogate is None else p.surrogate.formula
-    name, *shape = formula or ("arctan", 1.0, 1.0)
-    numbers = (p.keep_syn, p.keep_mem, p.gain, p.drift, p.threshold, p.amount, p.late, p.to)
-    rest = (edge, float(p.refractory_steps), float(p.attached), *shape)
-    switches = (p.hard, p.delayed, p.before_reset, p.surrogate is not None, FORMULAS.index(name))
-    return np.array((*numbers, *rest), number), np.array(switches, np.int64)
