@@ -67,6 +67,7 @@ class Classifier(pl.LightningModule):
             nn.ModuleDict({stage: ActivityMetrics(network, dt) for stage in EVALUATED}),
         )
         self.metrics: dict[str, float] = {}
+        self._resumed = False
         self.confusion: dict[str, Tensor] = {}
         self.neuron_rates: dict[str, dict[str, Tensor]] = {}
         self._batches: list[tuple[Tensor, Tensor, int]] = []
@@ -80,7 +81,10 @@ class Classifier(pl.LightningModule):
     def run(
         self, values: Any, stage: str, index: int, **record: bool
     ) -> tuple[Inputs, Activity, Tensor]:
-        """Encode, run and decode batch `index`; draws are fixed but for `train`, new each epoch."""
+        """Encode, run and decode batch `index`.
+
+        Draws are new each epoch in `train`, else fixed for a batch of this index and size.
+        """
         epoch = self.current_epoch if stage == "train" else 0
         device = values.device if isinstance(values, Tensor) else self.device
         purpose = f"{stage}/{self.global_rank}/{index}"
@@ -160,7 +164,8 @@ class Classifier(pl.LightningModule):
         outcome, activity = self.outcome[stage], self.activity[stage]
         values = outcome.compute() | activity.compute()
         self._log({f"{stage}/{name}": value for name, value in values.items()})
-        if stage == "val" and self.epochs_done == CHANCE_EPOCH:
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        if stage == "val" and fitting and self.epochs_done == CHANCE_EPOCH:
             samples = int(outcome.confusion.sum())
             line = health.chance_warning(
                 values["accuracy"], samples, self.num_classes, CHANCE_EPOCH
@@ -181,7 +186,7 @@ class Classifier(pl.LightningModule):
         losses = torch.stack([parts for parts, _, _ in self._batches]).cpu().double()
         correct = torch.stack([hits for _, hits, _ in self._batches]).cpu().double()
         sizes = torch.tensor([size for _, _, size in self._batches], dtype=torch.double)
-        first = self.global_step - len(sizes)
+        first = self.current_epoch * len(sizes)
         bad = (~losses.isfinite()).nonzero()
         if len(bad):
             step, part = bad[0].tolist()
@@ -234,6 +239,17 @@ class Classifier(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.metrics = dict(checkpoint["metrics"])
+        self._resumed = True
+
+    def on_train_start(self) -> None:
+        """Catch up on what Lightning does at an epoch's end after it has saved the checkpoint."""
+        if not self._resumed:
+            return
+        if self.schedule.monitor is not None:
+            plateau: Any = self.trainer.lr_scheduler_configs[0].scheduler
+            plateau.step(self.metrics[self.schedule.monitor])
+        if any(callback.stopped_epoch for callback in self.trainer.early_stopping_callbacks):
+            self.trainer.should_stop = True
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.network.parameters())

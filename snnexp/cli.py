@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnexp import config, console, folders
+from snnexp import complaints, config, console, folders
 from snnexp.config import check
 from snnexp.errors import ConfigError, RunError, UserError
 
@@ -81,7 +81,8 @@ def main() -> None:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if chosen == "1":
             raise
-        sys.exit(f"error: {error}")
+        known = isinstance(error, UserError)
+        sys.exit(f"error: {error if known else complaints.explain(error, arguments)}")
     finally:
         os.environ.pop("HYDRA_FULL_ERROR")
         if chosen is not None:

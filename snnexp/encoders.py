@@ -50,8 +50,9 @@ class Latency(Encoder):
         require_whole(1, steps=steps)
         times = {"t_early": t_early, "t_late": t_late, "t_bias": t_bias}
         for name, time in times.items():
+            require(time is None or time >= 0, f"{name}: {time!r} s; it must not be negative")
             require(
-                time is None or 0 <= round(time / dt) < steps,
+                time is None or round(time / dt) < steps,
                 f"{name}: {time!r} s lies beyond the grid, whose last step begins at "
                 f"{(steps - 1) * dt:.6g} s; lower it or raise time.steps",
             )
@@ -66,9 +67,9 @@ class Latency(Encoder):
     def __call__(
         self, values: Float[Tensor, "batch feature"], generator: torch.Generator | None = None
     ) -> Events:
-        if values.device.type == "cpu":  # elsewhere it would wait for the device
-            self.check(values)
         step, spikes = self._steps(values)
+        if values.device.type == "cpu":  # elsewhere it would wait for the device
+            self._refuse_off_grid(values, step, spikes)
         sample, channel = spikes.nonzero(as_tuple=True)
         step = step[sample, channel]
         if self.t_bias is not None:
@@ -90,7 +91,9 @@ class Latency(Encoder):
 
     def check(self, values: Float[Tensor, "batch feature"]) -> None:
         """Raise ValueError, naming the first, for values whose spikes fall off the grid."""
-        step, spikes = self._steps(values)
+        self._refuse_off_grid(values, *self._steps(values))
+
+    def _refuse_off_grid(self, values: Tensor, step: Tensor, spikes: Tensor) -> None:
         off = spikes & ((step < 0) | (step >= self.steps))
         require(
             not off.any(),

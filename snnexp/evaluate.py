@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from snnexp import checkpoints, config, console, folders
 from snnexp.checkpoints import BEST, path_of
+from snnexp.complaints import explain
 from snnexp.datasets import Data
 from snnexp.errors import ConfigError, RunError, UserError
 from snnexp.experiment import build, score
@@ -33,7 +34,7 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
     try:
         cfg = override(folder, overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(explain(error, overrides)) from error
     config.check(cfg)
     dataset, classifier, settings = build(cfg)
     checkpoints.load_weights(classifier, path_of(folder, BEST))

@@ -1,13 +1,15 @@
 """Runs from Python and continued runs: what `train.py` does, without Hydra's command line."""
 
 import logging
+import sys
 from datetime import datetime
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnexp import config, folders
+from snnexp import config, console, folders
+from snnexp.complaints import explain
 from snnexp.errors import ConfigError
 from snnexp.experiment import Result
 from snnexp.experiment import run as run_experiment
@@ -22,11 +24,13 @@ def compose(overrides: list[str]) -> DictConfig:
         with hydra.initialize_config_dir(config_dir=str(config.directory())):
             return hydra.compose("train", overrides=overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(explain(error, overrides)) from error
 
 
 def run_composed(overrides: list[str], folder: str | Path | None) -> Result:
     """See `snnexp.run`."""
+    console.quieten_lightning()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     cfg = compose(overrides)
     if folder is None:
         folder = Path("outputs") / "notebook" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")

@@ -151,14 +151,14 @@ def results(folder: Path) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("model=lfi", ["model/lfi", "cuba_lif", "\tlif"]),
+        ("model=lfi", ["model: there is no option 'lfi'; did you mean 'lif'?"]),
         ("regularizer=[brust]", ["regularizer/brust"]),
         ("modle=lif", ["modle"]),
         ("model.neuron.beat=0.9", ["model.neuron.beat"]),
         ("+model.neuron.beat=0.9", ["model.neuron.beat: unknown key", "did you mean 'beta'?"]),
         ("batch_size=abc", ["batch_size: 'abc'", "a whole number"]),
         ("encoder.t_late=1.0", ["encoder.t_late: 1.0 s", "raise time.steps"]),
-        ("optimizer.lr=-1", ["optimizer: Invalid learning rate: -1"]),
+        ("optimizer.lr=-1", ["optimizer.lr: -1; it must be above 0"]),
         ("scheduler.total=size", ["scheduler", "'size'"]),
         ("trainer.gradient_clip_algorithm=x", ["trainer", "gradient_clip_algorithm"]),
         ("+trainer.limit_predict_batches=2.5", ["trainer: ", "2.5", "limit_predict_batches"]),

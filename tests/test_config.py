@@ -147,7 +147,7 @@ def test_messages_state_the_unit_and_the_way_out(compose):
         ("decoder=spike_count", ["decoder: SpikeCount", "does not spike", "model/readout=lif"]),
         ("loss=mse_count", ["loss: MSECount", "does not spike", "model/readout=lif"]),
         ("model.neuron=${model.readout}", ["model.neuron: LI does not spike", "the readout"]),
-        ("model.init.mean=[1.0]", ["model.init.mean: 1 entries for at least 2 layers"]),
+        ("model.init.mean=[1.0]", ["model.init.mean: 1 entries for 2 layers"]),
     ],
 )
 def test_stages_that_do_not_fit_are_refused(compose, override, expected):

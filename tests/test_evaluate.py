@@ -130,7 +130,7 @@ def test_init_from_starts_from_the_best_weights(trained, tmp_path):
         ("+foo=1", "foo: unknown key"),
         ("model.neuron.beat=0.5", "model.neuron.beat"),
         ("+model.neuron.treshold=1", "model.neuron.treshold: unknown key; did you mean"),
-        ("backend=cpuu", "backend/cpuu"),
+        ("backend=cpuu", "backend: there is no option 'cpuu'; did you mean 'cpu'?"),
         ("eval_batch_size=0", "eval_batch_size: 0; it must be a whole number of at least 1"),
         ("eval_batch_size=many", "eval_batch_size: 'many'"),
         ("encoder.t_late=1.0", "encoder.t_late: 1.0 s lies beyond the grid"),

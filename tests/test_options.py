@@ -116,6 +116,15 @@ def test_every_pair_trains_with_no_further_key(model, dataset):
         assert 0 < layer.spikes.mean() < 0.5
 
 
+@pytest.mark.parametrize("recurrent", ["false", "true"])
+@pytest.mark.parametrize("model", OPTIONS["model"])
+def test_deep_networks_train_and_spike_in_every_layer(model, recurrent):
+    deep = ("model.hidden_sizes=[60,60,60]", f"model.neuron.recurrent={recurrent}")
+    _, activity = train_a_step(small("yinyang", f"model={model}", "batch_size=20", *deep))
+    assert len(activity.hidden) == 3
+    assert all(layer.spikes.sum() > 0 for layer in activity.hidden.values())
+
+
 @pytest.mark.parametrize("model", OPTIONS["model"])
 @pytest.mark.parametrize(("group", "option"), found(*(g for g in STEPS if g != "encoder")))
 def test_every_option_trains_a_step_with_every_model(group, option, model):

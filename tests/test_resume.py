@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from snnexp import checkpoints, folders, session
+from snnexp.classifier import Classifier
 from tests.conftest import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -102,3 +103,43 @@ def test_a_run_stopped_between_epochs_continues_in_process(train, tmp_path):
         if name.startswith(("test/", "val/")):
             assert again.metrics[name] == value
     assert folders.saved_config(part.folder) == folders.saved_config(whole.folder)
+
+
+@pytest.mark.parametrize(
+    "override", ["scheduler=plateau", "scheduler=step", "scheduler=one_cycle", "scheduler=cosine"]
+)
+def test_every_schedule_goes_on_where_it_was(override, train, monkeypatch):
+    """A plateau that never improves lowers the rate each epoch, after the checkpoint is saved."""
+    overrides = [override, "trainer.max_epochs=5", "optimizer.lr=1e-2"]
+    if override == "scheduler=plateau":
+        overrides += [f"scheduler.schedule.{name}" for name in ("patience=0", "mode=min")]
+    whole = train(*overrides, folder="whole")
+    stop_before_epoch(3, monkeypatch)
+    with pytest.raises(ZeroDivisionError):
+        train(*overrides, folder="part")
+    monkeypatch.undo()
+    again = session.resume(whole.folder.parent / "part")
+    assert again.metrics["train/lr"] == whole.metrics["train/lr"]
+    assert numbers(again.folder) == numbers(whole.folder)
+
+
+def test_a_run_that_had_stopped_early_stays_stopped(train):
+    overrides = ["callback=[early_stopping]", "callback.early_stopping.patience=1"]
+    overrides += ["callback.early_stopping.min_delta=9", "trainer.max_epochs=6"]
+    whole = train(*overrides)
+    before = numbers(whole.folder)
+    assert whole.metrics["epoch/last"] == 2
+    (whole.folder / "summary.json").unlink()
+    session.resume(whole.folder)
+    assert numbers(whole.folder) == before
+
+
+def stop_before_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Classifier.on_train_epoch_start
+
+    def stop(self):
+        if self.current_epoch == epoch:
+            raise ZeroDivisionError
+        start(self)
+
+    monkeypatch.setattr(Classifier, "on_train_epoch_start", stop)

@@ -36,9 +36,24 @@ GIVEN = {
         *("accelerator", "precision", "devices", "default_root_dir", "logger", "callbacks"),
         *("plugins", "enable_progress_bar", "enable_model_summary", "num_sanity_val_steps"),
         *("log_every_n_steps", "use_distributed_sampler", "reload_dataloaders_every_n_epochs"),
+        *("max_steps", "max_time", "fast_dev_run", "overfit_batches"),
     ),
 }
 """Arguments of nodes, by key, that the code hands over and a configuration cannot set."""
+
+LEAST = {
+    "optimizer.lr": 1e-12,
+    "optimizer.weight_decay": 0,
+    "optimizer.momentum": 0,
+    "scheduler.schedule.step_size": 1,
+    "scheduler.schedule.gamma": 1e-12,
+    "scheduler.schedule.patience": 0,
+    "callback.*.patience": 0,
+    "trainer.gradient_clip_val": 1e-12,
+    "trainer.check_val_every_n_epoch": 1,
+    "trainer.accumulate_grad_batches": 1,
+}
+"""The least values of third parties' numbers that these do not check well themselves."""
 
 PLAIN = ("seed", "time", "batch_size", "eval_batch_size", "best", "objectives", "init_from")
 OPTIONAL = ("reference",)
@@ -58,7 +73,7 @@ def _faults(cfg: DictConfig) -> Iterator[str]:
     known = [*STAGES, *NAMED, *PLAIN]
     for key in cfg:
         if key not in known and key not in OPTIONAL:
-            yield f"{key}: unknown key{_suggest(str(key), known)}"
+            yield f"{key}: unknown key{suggest(str(key), known)}"
     for key in known:
         if key not in cfg:
             yield f"{key}: missing"
@@ -105,6 +120,12 @@ def _trainer_faults(trainer: Mapping[str, Any]) -> Iterator[str]:
     epochs: Any = trainer.get("max_epochs")
     if not _is_whole(epochs) or epochs < 1:
         yield f"trainer.max_epochs: {epochs!r}; it must be a whole number of at least 1"
+    every: Any = trainer.get("check_val_every_n_epoch", 1)
+    if _is_whole(epochs) and _is_whole(every) and every > epochs:
+        yield (
+            f"trainer.check_val_every_n_epoch: {every!r}; it must be at most trainer.max_epochs = "
+            f"{epochs!r}, since validation chooses the best epoch"
+        )
     for stage in ("train", "val", "test"):
         limit = trainer.get(f"limit_{stage}_batches", 1.0)
         if not _is_number(limit) or limit <= 0:
@@ -188,10 +209,12 @@ def _argument_faults(found: type, node: Mapping[str, Any], key: str) -> Iterator
         if name in RESERVED:
             continue
         if name not in names and not open_ended:
-            yield f"{key}.{name}: unknown key{_suggest(name, names)}"
+            yield f"{key}.{name}: unknown key{suggest(name, names)}"
         elif not _fits(value, hints.get(name, Any)):
             wanted = _describe(hints[name])
             yield f"{key}.{name}: {value!r} is of the wrong type; it must be {wanted}"
+        else:
+            yield from _range_faults(f"{key}.{name}", value)
     if node.get("_partial_") and given is None:
         return  # whoever calls the factory may add any
     for parameter in keywords:
@@ -200,6 +223,12 @@ def _argument_faults(found: type, node: Mapping[str, Any], key: str) -> Iterator
         )
         if required and parameter.name not in node and parameter.name not in (given or ()):
             yield f"{key}.{parameter.name}: missing"
+
+
+def _range_faults(key: str, value: Any) -> Iterator[str]:
+    least = next((least for at, least in LEAST.items() if fnmatchcase(key, at)), None)
+    if least is not None and _is_number(value) and not value >= least:
+        yield f"{key}: {value!r}; it must be {'above 0' if 0 < least < 1 else f'at least {least}'}"
 
 
 def _locate(target: str) -> Any:
@@ -219,7 +248,8 @@ def _locate(target: str) -> Any:
     raise ImportError(f"no module named {parts[0]!r}")
 
 
-def _suggest(name: str, names: Sequence[str]) -> str:
+def suggest(name: str, names: Sequence[str]) -> str:
+    """What a message about an unknown name adds: the one that was meant, or all known ones."""
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -18,8 +18,9 @@ class ActivityMetrics(Metric):
     Synaptic operations follow NeuroBench 2.3 (Yik et al. 2025): for every step, one operation for
     each connection whose weight is not zero and whose input is not zero; accumulates (AC) where
     the input is spikes, multiply-accumulates (MAC) where it is analog, that is `Static`. A static
-    input counts at each step, although the kernel projects it once. The weights are those at the
-    time of `compute`.
+    input counts at each step, although the kernel projects it once. Events that share a bin count
+    as one accumulate (NeuroBench would call the whole step's operations MACs). The weights are
+    those at the time of `compute`.
     """
 
     def __init__(self, network: Network, dt: float):

@@ -1,4 +1,4 @@
-"""Initial weights, one draw a layer; `layer` counts from 0 at the input."""
+"""Initial weights, one draw a layer; `layer` counts from 0 at the input, to the readout."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,10 @@ from snnexp.checks import require, require_positive
 
 
 class Normal:
-    """w ~ N(mean, std); `mean` and `std` are numbers, or lists with an entry a layer.
+    """w ~ N(mean, std); `mean` and `std` are numbers, or lists.
 
+    A list has an entry a layer, or three: of the first layer, of the other hidden layers, of the
+    readout. Recurrent weights have their layer's std and mean 0.
     fan_in_scaled: the mean is divided by the number of inputs and the standard deviation by its
     root, so that the summed input keeps its size whatever the width.
     """
@@ -22,24 +24,27 @@ class Normal:
         for value in std if isinstance(std, Sequence) else [std]:
             require(value >= 0, f"std: {value!r}; it must not be negative")
 
-    def fill(self, weight: Tensor, layer: int) -> None:
+    def fill(self, weight: Tensor, layer: int, num_layers: int, recurrent: bool = False) -> None:
         """Draw `weight` [neuron, input] of the given layer in place."""
-        mean, std = self._of_layer("mean", layer), self._of_layer("std", layer)
+        mean, std = (self._of_layer(name, layer, num_layers) for name in ("mean", "std"))
+        mean = 0.0 if recurrent else mean
         if self.fan_in_scaled:
             mean, std = mean / weight.shape[1], std / weight.shape[1] ** 0.5
         with torch.no_grad():
             weight.normal_(mean, std)
 
-    def _of_layer(self, name: str, layer: int) -> float:
+    def _of_layer(self, name: str, layer: int, num_layers: int) -> float:
         value = getattr(self, name)
         if not isinstance(value, Sequence):
             return float(value)
         require(
-            layer < len(value),
-            f"init.{name}: {len(value)} entries for at least {layer + 1} layers; "
-            "give one number, or one an entry for each layer and the readout",
+            len(value) in (3, num_layers),
+            f"init.{name}: {len(value)} entries for {num_layers} layers; give one number, an entry "
+            "a layer, or three: of the first, of the other hidden layers, of the readout",
         )
-        return float(value[layer])
+        if len(value) == num_layers:
+            return float(value[layer])
+        return float(value[0 if layer == 0 else 2 if layer == num_layers - 1 else 1])
 
 
 class Kaiming:
@@ -51,7 +56,7 @@ class Kaiming:
     def __init__(self, *, gain: float):
         (self.gain,) = require_positive(gain=gain)
 
-    def fill(self, weight: Tensor, layer: int) -> None:
-        """Draw `weight` [neuron, input] of the given layer in place."""
+    def fill(self, weight: Tensor, layer: int, num_layers: int, recurrent: bool = False) -> None:
+        """Draw `weight` [neuron, input] in place, alike in all layers."""
         bound = self.gain * (3 / weight.shape[1]) ** 0.5
         nn.init.uniform_(weight, -bound, bound)

@@ -43,7 +43,9 @@ class Backend(Protocol):
 class Initializer(Protocol):
     """Draws a layer's weights in place; `layer` counts from 0 at the input."""
 
-    def fill(self, weight: Tensor, layer: int) -> None: ...
+    def fill(
+        self, weight: Tensor, layer: int, num_layers: int, recurrent: bool = False
+    ) -> None: ...
 
 
 class Layer(nn.Module):
@@ -65,8 +67,8 @@ class Layer(nn.Module):
 class Network(nn.Module):
     """Hidden layers of one kind of neuron and a readout: (inputs, state) -> (Activity, state).
 
-    neuron, readout: factories that take `size` and `dt`. init: draws the weights, first of each
-    synapse, then of the recurrent connections. dt in s;
+    neuron, readout: factories that take `size` and `dt`, in s. init: draws the weights of one layer
+    after another, the synapse's before the recurrent ones.
     """
 
     def __init__(
@@ -96,9 +98,9 @@ class Network(nn.Module):
                 population.spiking or is_readout,
                 f"neuron: {type(population).__name__} does not spike; it can only be the readout",
             )
-            init.fill(layer.synapse.weight, index)
+            init.fill(layer.synapse.weight, index, len(sizes) - 1)
             if population.recurrent is not None:
-                init.fill(population.recurrent, index)
+                init.fill(population.recurrent, index, len(sizes) - 1, recurrent=True)
             layers["readout" if is_readout else f"hidden{index + 1}"] = layer
         self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
 

@@ -132,10 +132,10 @@ class LI(Neuron):
 class CubaLIF(Neuron):
     """Current-based leaky integrate and fire; times in s, voltages without unit.
 
-    method `exponential` (Neftci et al. 2019, with the new current and a normalised input):
+    method `exponential` (Neftci et al. 2019, with the new current):
       i(t) = a i(t-1) + x(t), v~ = b (v(t-1) - leak) + leak + g i(t),
       a = exp(-dt / tau_syn), b = exp(-dt / tau_mem), g = 1 - b.
-    method `euler` (explicit; hxtorch's, with its synaptic delay of one step):
+    method `euler` (explicit; hxtorch's if `normalized`, with its synaptic delay of one step):
       v~ = v(t-1) + dt / tau_mem (leak - v(t-1)) + g i(t-1), g = dt / tau_mem,
       i(t) = i(t-1) (1 - dt / tau_syn) + x(t).
     Unless `normalized`, g = 1.

@@ -6,10 +6,10 @@ import torch
 from snnexp.models import Kaiming, Normal
 
 
-def draw(initializer, layer=0, shape=(400, 250)):
+def draw(initializer, layer=0, num_layers=2, recurrent=False):
     torch.manual_seed(0)
-    weight = torch.empty(shape)
-    initializer.fill(weight, layer)
+    weight = torch.empty(400, 250)
+    initializer.fill(weight, layer, num_layers, recurrent)
     return weight.double()
 
 
@@ -34,8 +34,27 @@ def test_normal_has_the_stated_moments(settings, layer, mean, std):
 def test_normal_refuses_what_it_cannot_draw():
     with pytest.raises(ValueError, match=r"^std: -1\.0;"):
         Normal(mean=0.0, std=[1.0, -1.0], fan_in_scaled=True)
-    with pytest.raises(ValueError, match=r"mean: 2 entries for at least 3 layers"):
-        draw(Normal(mean=[0.0, 0.0], std=1.0, fan_in_scaled=True), layer=2)
+    with pytest.raises(ValueError, match=r"^init\.mean: 2 entries for 4 layers; give one number"):
+        draw(Normal(mean=[0.0, 0.0], std=1.0, fan_in_scaled=True), num_layers=4)
+
+
+@pytest.mark.parametrize(
+    ("entries", "means"),
+    [
+        ([1.0, 2.0, 3.0], [1, 3]),
+        ([1.0, 2.0, 3.0], [1, 2, 3]),
+        ([1.0, 2.0, 3.0], [1, 2, 2, 2, 3]),
+        ([1.0, 2.0, 3.0, 4.0], [1, 2, 3, 4]),
+    ],
+)
+def test_three_entries_are_those_of_first_other_and_last_layer(entries, means):
+    normal = Normal(mean=entries, std=0.0, fan_in_scaled=False)
+    found = [draw(normal, layer, len(means)).unique().item() for layer in range(len(means))]
+    assert found == means
+
+
+def test_recurrent_weights_have_mean_zero():
+    assert draw(Normal(mean=1.0, std=0.0, fan_in_scaled=False), recurrent=True).unique() == 0
 
 
 def test_kaiming_is_uniform_up_to_its_bound():
