@@ -128,9 +128,6 @@ def _resume(folder: str, rest: list[str]) -> None:
             f"to start a new run from its weights, use init_from={folder}"
         )
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    cfg = folders.saved_config(folder)
-    folders.claim(folder, cfg)
-    check(cfg)
     from snnexp import session
 
     console.quieten_lightning()
