@@ -4,6 +4,7 @@ Ties, as between outputs that all stay silent, go to the class that comes first.
 """
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,18 +20,21 @@ Trace = Float[Tensor, "time batch class"]
 class Decoder(ABC):
     """Reads the readout's membrane or spikes (`reads`) and multiplies the scores by `scale`.
 
+    decoded: what of the readout's record `decode` takes, where that is not all that it reads.
+
     scale_gradient: whether the gradient is scaled too. False multiplies the value alone, as the
     BrainScaleS-2 tutorial does.
     """
 
     reads = "membrane"
+    decoded: str | None = None
 
     def __init__(self, *, scale: float, scale_gradient: bool):
         (self.scale,) = require_positive(scale=scale)
         self.scale_gradient = scale_gradient
 
     def __call__(self, activity: Activity) -> Scores:
-        recorded = getattr(activity.readout, self.reads)
+        recorded = getattr(activity.readout, self.decoded or self.reads)
         if recorded is None:
             raise ValueError(f"decoder: it reads the readout's {self.reads}, which has none")
         scores = self.decode(recorded)
@@ -40,7 +44,7 @@ class Decoder(ABC):
         return scaled if self.scale_gradient else scores + (scaled - scores).detach()
 
     @abstractmethod
-    def decode(self, recorded: Trace) -> Scores:
+    def decode(self, recorded: Any) -> Scores:
         """The scores before scaling."""
 
 
@@ -83,6 +87,7 @@ class SpikeCount(Decoder):
     """The number of output spikes; needs a spiking readout."""
 
     reads = "spikes"
+    decoded = "counts"
 
-    def decode(self, recorded: Trace) -> Scores:
-        return recorded.sum(0)
+    def decode(self, recorded: Scores) -> Scores:
+        return recorded

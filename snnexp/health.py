@@ -1,6 +1,6 @@
 """What is wrong with a network in training, in words that say what to do about it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from torch import Tensor
 
@@ -23,9 +23,9 @@ def first_batch_warnings(activity: Activity) -> list[str]:
     """One line for each spiking layer that is silent or saturated on a batch."""
     lines = []
     for name, layer in activity.layers.items():
-        if layer.spikes is None:
+        if layer.counts is None:
             continue
-        rate = layer.spikes.mean().item()
+        rate = layer.counts.mean().item() / activity.inputs.num_steps
         if rate == 0:
             lines.append(f"{name} is silent on the first batch, so nothing can be learnt: {SILENT}")
         elif rate >= SATURATED:
@@ -72,7 +72,7 @@ def _flow(
     if isinstance(activity.inputs, Dense | Static):
         yield "the encoder's output", activity.inputs.dense()
     for name, layer in activity.layers.items():
-        recorded: Iterable[tuple[str, Tensor | None]] = vars(layer).items()
-        yield from ((f"the {what} of {name}", x) for what, x in recorded if x is not None)
+        recorded = {"spikes": layer.counts, "membrane": layer.membrane, "margin": layer.margin}
+        yield from ((f"the {what} of {name}", x) for what, x in recorded.items() if x is not None)
     yield "the decoder's scores", scores
     yield from ((f"the loss part {name}", part) for name, part in parts.items())

@@ -1,7 +1,8 @@
-"""What a network is fed: dense spikes, events or static values.
+"""What a network is fed: dense spikes, events or static values; its layers hand on packed spikes.
 
 A reader asks for `dense()`, a synapse for `project(weight)`, which costs what the kind of input
-allows: static values are projected once, events one by one.
+allows: static values are projected once, events one by one. `split(steps)` gives its segments in
+time.
 """
 
 from dataclasses import dataclass, fields
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from snnexp import kernels
+from snnexp.kernels import Packed
 
 Record = TypeVar("Record", bound="_Tensors")
 Weight = Float[Tensor, "neuron channel"]
@@ -50,19 +52,30 @@ class Dense(_Tensors):
     def num_channels(self) -> int:
         return self.spikes.shape[2]
 
+    @property
+    def counts(self) -> Float[Tensor, "batch channel"]:
+        """Spikes per sample and channel, differentiable."""
+        return self.spikes.sum(0)
+
     def dense(self) -> Float[Tensor, "time batch channel"]:
         return self.spikes
 
     def project(
         self, weight: Float[Tensor, "neuron channel"]
     ) -> Float[Tensor, "time batch neuron"]:
-        """One matrix product over time x batch."""
-        return functional.linear(self.spikes, weight)
+        """One matrix product over time x batch, or spike by spike where they are few."""
+        return kernels.project(self.spikes, weight)
+
+    def split(self, steps: int) -> list["Dense"]:
+        return [Dense(part) for part in self.spikes.split(steps)]
 
 
 @dataclass(frozen=True)
 class Events(_Tensors):
-    """Spikes as flat arrays, one entry an event; events in one bin add up."""
+    """Spikes as flat arrays, one entry an event; events in one bin add up.
+
+    Fastest as int32, in the order of step, then sample.
+    """
 
     step: Int[Tensor, " event"]
     sample: Int[Tensor, " event"]
@@ -82,9 +95,30 @@ class Events(_Tensors):
         self, weight: Float[Tensor, "neuron channel"]
     ) -> Float[Tensor, "time batch neuron"]:
         """Adds one row of weights an event: cheap where few channels spike."""
-        row = self.step * self.batch_size + self.sample
-        rows = kernels.project_events(row, self.channel, self.num_steps * self.batch_size, weight)
-        return rows.view(self.num_steps, self.batch_size, weight.shape[0])
+        return kernels.project_events(
+            self.step, self.sample, self.channel, self.num_steps, self.batch_size, weight
+        )
+
+    def split(self, steps: int) -> list["Events"]:
+        starts = list(range(0, self.num_steps, steps))
+        order = slice(None) if bool((self.step.diff() >= 0).all()) else self.step.argsort()
+        step, sample, channel = self.step[order], self.sample[order], self.channel[order]
+        bounds = step.new_tensor(starts[1:])
+        sizes = torch.searchsorted(step, bounds).diff(
+            prepend=bounds.new_zeros(1), append=bounds.new_tensor([len(step)])
+        )
+        parts = zip(*(part.split(sizes.tolist()) for part in (step, sample, channel)), strict=True)
+        return [
+            Events(
+                own_step - start,
+                own_sample,
+                own_channel,
+                min(steps, self.num_steps - start),
+                self.batch_size,
+                self.num_channels,
+            )
+            for start, (own_step, own_sample, own_channel) in zip(starts, parts, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -111,5 +145,11 @@ class Static(_Tensors):
         """Projected once: the one step stands for all."""
         return functional.linear(self.values, weight)[None]
 
+    def split(self, steps: int) -> list["Static"]:
+        starts = range(0, self.num_steps, steps)
+        return [Static(self.values, min(steps, self.num_steps - start)) for start in starts]
+
 
 Inputs = Dense | Events | Static
+Train = Dense | Packed
+"""The spikes of a layer."""

@@ -79,9 +79,8 @@ class MSECount(Loss):
         self.rate_correct, self.rate_incorrect = rate_correct, rate_incorrect
 
     def __call__(self, activity: Activity, scores: Scores, labels: Labels) -> Float[Tensor, ""]:
-        spikes, counts = activity.readout.spikes, activity.readout.counts
-        assert spikes is not None and counts is not None
-        steps = len(spikes)
+        counts, steps = activity.readout.counts, activity.inputs.num_steps
+        assert counts is not None
         correct = functional.one_hot(labels, counts.shape[1]).bool()
         low, high = int(self.rate_incorrect * steps), int(self.rate_correct * steps)
         target = torch.where(correct, float(high), float(low))

@@ -3,12 +3,12 @@
 import torch
 
 from snnexp.activity import Activity, LayerActivity
-from snnexp.inputs import Static
+from snnexp.inputs import Dense, Static
 
 
 def test_counts_are_sums_over_time_and_differentiable():
     spikes = torch.tensor([[[1.0, 0.0]], [[1.0, 1.0]], [[0.0, 0.0]]], requires_grad=True)
-    layer = LayerActivity(spikes)
+    layer = LayerActivity(Dense(spikes))
     assert layer.counts.tolist() == [[2, 1]]
     (layer.counts * torch.tensor([3.0, 5.0])).sum().backward()
     assert spikes.grad.tolist() == [[[3, 5]]] * 3
@@ -17,7 +17,7 @@ def test_counts_are_sums_over_time_and_differentiable():
 
 def test_the_last_layer_is_the_readout_and_all_moves_together():
     names = ("hidden1", "hidden2", "readout")
-    layers = {name: LayerActivity(torch.ones(2, 1, size)) for size, name in enumerate(names, 1)}
+    layers = {n: LayerActivity(Dense(torch.ones(2, 1, size))) for size, n in enumerate(names, 1)}
     activity = Activity(Static(torch.ones(1, 4), 2), layers)
     assert activity.readout is layers["readout"]
     assert list(activity.hidden) == ["hidden1", "hidden2"]

@@ -7,7 +7,7 @@ import torch
 
 from snnexp import decoders
 from snnexp.activity import Activity, LayerActivity
-from snnexp.inputs import Static
+from snnexp.inputs import Dense, Static
 
 TRACE = [[1.0, 4.0], [3.0, 0.0], [2.0, -1.0]]
 SPIKES = [[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]]
@@ -32,7 +32,8 @@ GRADIENT_OF_FIRST = {  # of the first class' score with respect to its trace
 
 
 def activity(trace, spikes):
-    layers = {"hidden1": LayerActivity(), "readout": LayerActivity(spikes, trace)}
+    train = None if spikes is None else Dense(spikes)
+    layers = {"hidden1": LayerActivity(), "readout": LayerActivity(train, trace)}
     return Activity(Static(torch.ones(1, 1), 3), layers)
 
 

@@ -7,13 +7,15 @@ import torch
 from torch.nn import functional
 
 from snnexp.activity import Activity, LayerActivity
-from snnexp.inputs import Static
+from snnexp.inputs import Dense, Static
 from snnexp.losses import CrossEntropy, CrossEntropyOverTime, MSECount
 
 
 def activity(spikes=None, membrane=None):
-    layers = {"hidden1": LayerActivity(), "readout": LayerActivity(spikes, membrane)}
-    return Activity(Static(torch.ones(1, 1), 3), layers)
+    train = None if spikes is None else Dense(spikes)
+    steps = 3 if spikes is None else len(spikes)
+    layers = {"hidden1": LayerActivity(), "readout": LayerActivity(train, membrane)}
+    return Activity(Static(torch.ones(1, 1), steps), layers)
 
 
 def spikes_of(counts, steps):

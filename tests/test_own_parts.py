@@ -12,7 +12,7 @@ import torch
 import snnexp
 from snnexp import config, console
 from snnexp.evaluate import evaluate
-from snnexp.models.surrogates import SuperSpike
+from snnexp.models import SuperSpike
 from tests.conftest import TINY
 from tests.test_cli import Outcome, clean, command
 

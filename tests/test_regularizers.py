@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snnexp.activity import Activity, LayerActivity
-from snnexp.inputs import Static
+from snnexp.inputs import Dense, Static
 from snnexp.regularizers import Burst, LowerRate, Readout, UpperRate, Weights
 from tests.models import made
 
@@ -27,8 +27,8 @@ def activity():
     layers = {}
     for name, counts in zip(("hidden1", "hidden2"), COUNTS, strict=True):
         spikes = (torch.arange(STEPS)[:, None, None] < torch.tensor(counts)).float()
-        layers[name] = LayerActivity(spikes.requires_grad_())
-    layers["readout"] = LayerActivity(torch.ones(STEPS, 2, 2))
+        layers[name] = LayerActivity(Dense(spikes.requires_grad_()))
+    layers["readout"] = LayerActivity(Dense(torch.ones(STEPS, 2, 2)))
     return Activity(Static(torch.ones(2, 4), STEPS), layers)
 
 

@@ -16,15 +16,26 @@ class Ideal:
 
     device: `auto` (a GPU if there is one), `cpu`, or `gpu` (CUDA, else Apple's MPS).
     precision: as Lightning names it. devices: how many of them. kernel: the loop over time, see
-    `snnexp.kernels.scan`.
+    `snnexp.kernels.scan`. checkpoint_every: see `snnexp.models.network.Backend`.
     Raises ValueError for `gpu` where there is none.
     """
 
-    def __init__(self, *, device: str, precision: str, devices: int, kernel: str):
+    def __init__(
+        self,
+        *,
+        device: str,
+        precision: str,
+        devices: int,
+        kernel: str,
+        checkpoint_every: int | None,
+    ):
         require_choice(("auto", "cpu", "gpu"), device=device)
         require_choice(("32-true", "64-true", "16-mixed", "bf16-mixed"), precision=precision)
         (self.devices,) = require_whole(1, devices=devices)
         (self.kernel,) = require_choice(KERNELS, kernel=kernel)
+        if checkpoint_every is not None:
+            require_whole(1, checkpoint_every=checkpoint_every)
+        self.checkpoint_every = checkpoint_every
         gpu = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else None
         require(
             device != "gpu" or gpu is not None,
@@ -54,12 +65,10 @@ class Ideal:
         membrane: bool,
         margin: bool,
     ) -> Scan:
-        """The neuron model as it stands; membranes are integrated in no less than float32."""
-        if current.dtype in (torch.float16, torch.bfloat16):
-            current = current.float()
+        """The neuron model as it stands."""
         recurrent = None if neuron.recurrent is None else self.weight(neuron.recurrent)
         if neuron.constants is None or type(neuron).scan is not Neuron.scan:
-            whole = current.expand(steps, -1, -1)
+            whole = kernels.at_least_float32(current).expand(steps, -1, -1)
             return neuron.scan(whole, recurrent, state, membrane, margin)
         return kernels.scan(
             current,

@@ -3,7 +3,21 @@
 Everything else in the package works on whole tensors: nobody else loops over time.
 """
 
-from snnexp.kernels.dispatch import KERNELS, project_events, scan
-from snnexp.kernels.scan import NeuronParameters, Scan, State
+from snnexp.kernels.dispatch import KERNELS, at_least_float32, project, project_events, scan
+from snnexp.kernels.packed import Packed, join
+from snnexp.kernels.scan import Measured, NeuronParameters, Number, Scan, State
 
-__all__ = ["KERNELS", "NeuronParameters", "Scan", "State", "project_events", "scan"]
+__all__ = [
+    "KERNELS",
+    "Measured",
+    "NeuronParameters",
+    "Number",
+    "Packed",
+    "Scan",
+    "State",
+    "at_least_float32",
+    "join",
+    "project",
+    "project_events",
+    "scan",
+]

@@ -6,12 +6,16 @@ import logging
 import torch
 from torch import Tensor
 
-from snnexp.kernels import reference
-from snnexp.kernels.scan import NeuronParameters, Scan, State
+from snnexp.kernels import compiled, operators, reference
+from snnexp.kernels.packed import Packed
+from snnexp.kernels.scan import Measured, NeuronParameters, Scan, State, switches
+from snnexp.kernels.surrogates import FORMULAS, Formula
 
 log = logging.getLogger(__name__)
-KERNELS = ("auto", "reference", "numba")
+KERNELS = ("auto", "reference", "torch", "numba")
 """What `backend.kernel` may be."""
+MANY_CHANNELS = 64
+"""Below it a matrix product is cheaper than to look for spikes."""
 
 
 def scan(
@@ -23,55 +27,189 @@ def scan(
     steps: int | None = None,
     membrane: bool = False,
     margin: bool = False,
+    synaptic: bool = False,
+    measured: Measured | None = None,
+    smooth: bool = False,
     kernel: str = "auto",
 ) -> Scan:
     """Run `parameters`' update over `current` [time, batch, neuron] from `state` (None: at rest).
 
     steps: the number of steps if `current` has one that stands for all. recurrent: [to, from]; its
-    product with the spikes of a step is added to the current of the next. membrane, margin: record
-    these traces; an integrator's membrane is always recorded.
-    kernel: `reference` is the plain loop; `numba` the compiled one, for the CPU, whose margin
-    carries no gradient; `auto` takes the compiled one where it can, else says once why not.
+    product with the spikes of a step is added to the current of the next. membrane, margin,
+    synaptic: record these traces; an integrator's membrane is always recorded. measured: see
+    `Measured`. smooth: spikes are the surrogate's integral, whose derivative is exact, so that
+    gradients can be checked against finite differences; not with refractory steps.
+    kernel: `reference` is the plain loop under autograd, `torch` and `numba` have a hand-derived
+    backward pass, numba's is compiled and for the CPU; `auto` takes the fastest that can run this.
+    What cannot runs in the next slower one, which the log says once. Membranes are integrated in no
+    less than float32.
+    Raises ValueError for a batch or a layer without entries, and for steps that do not fit.
     """
-    steps = len(current) if steps is None else steps
+    steps = _checked(current, steps, parameters, smooth, measured)
+    current = at_least_float32(current)
     membrane = membrane or parameters.surrogate is None
-    if kernel != "reference":
-        lack = _lack(current, parameters)
-        if lack is None:
-            from snnexp.kernels import fused
-
-            return fused.scan(current, parameters, recurrent, state, steps, membrane, margin)
-        _tell(f"the plain loop runs over time, since {lack}")
-    whole = current.expand(steps, -1, -1)
-    return reference.scan(whole, parameters, recurrent, state, membrane, margin)
-
-
-def project_events(row: Tensor, channel: Tensor, num_rows: int, weight: Tensor) -> Tensor:
-    """[row, neuron]: for each event, the weights [neuron, channel] of its channel onto its row."""
-    compiled = weight.dtype in (torch.float32, torch.float64) and weight.device.type == "cpu"
-    if compiled and _lacking_compiler() is None:
-        from snnexp.kernels import events
-
-        return events.project(row, channel, num_rows, weight)
-    rows = weight.new_zeros(num_rows, weight.shape[0])
-    return rows.index_add(0, row, weight.t()[channel])
+    wanted = {"membrane": membrane, "margin": margin, "synaptic": synaptic}
+    chosen = _choose(kernel, current, parameters)
+    if chosen == "reference":
+        whole = current.expand(steps, -1, -1)
+        return reference.scan(
+            whole, parameters, recurrent, state, measured=measured, smooth=smooth, **wanted
+        )
+    return _scan(chosen, current, parameters, recurrent, state, steps, wanted, measured, smooth)
 
 
-def _lack(current: Tensor, parameters: NeuronParameters) -> str | None:
-    """What keeps a scan from the compiled loop, if anything."""
-    if current.device.type != "cpu":
-        return f"there is no compiled one for {current.device.type} yet"
-    if current.dtype not in (torch.float32, torch.float64):
-        return f"the compiled one takes no {current.dtype}"
-    if parameters.surrogate is not None and parameters.surrogate.formula is None:
-        return f"the compiled one does not know {type(parameters.surrogate).__name__}"
+def _scan(
+    kernel: str,
+    current: Tensor,
+    p: NeuronParameters,
+    recurrent: Tensor | None,
+    state: State | None,
+    steps: int,
+    wanted: dict[str, bool],
+    measured: Measured | None,
+    smooth: bool,
+) -> Scan:
+    initial = p.at_rest(current) if state is None else state
+    initial = initial if isinstance(initial, Tensor) else torch.stack(initial)
+    table = p.table(current)
+    binary = not (p.multiple or smooth or measured is not None)
+    learns = torch.is_grad_enabled()
+    asked = switches(
+        p,
+        smooth,
+        packed=kernel == "numba" and binary,
+        margin=learns or wanted["margin"],
+        membrane=wanted["membrane"],
+        synaptic=wanted["synaptic"],
+        history=learns and table.requires_grad,
+    )
+    shape = [p.surrogate.p, p.surrogate.q] if isinstance(p.surrogate, Formula) else [1.0, 1.0]
+    spikes, counts, margins, membranes, synaptics, _, end, words, _ = operators.scan(
+        current,
+        table,
+        recurrent,
+        initial,
+        None if measured is None else measured.spikes,
+        None if measured is None else measured.membrane,
+        list(asked),
+        shape,
+        steps,
+        kernel,
+    )
+    sent = Packed((words,), (spikes,), counts) if asked.packed else spikes
+    if p.returns_late:
+        sent = _delayed(sent, initial[2], end[2])
+    return Scan(
+        state=end,
+        spikes=sent if p.surrogate is not None else None,
+        membrane=membranes if wanted["membrane"] else None,
+        margin=margins if wanted["margin"] and p.surrogate is not None else None,
+        synaptic=synaptics if wanted["synaptic"] else None,
+    )
+
+
+def _delayed(spikes: Tensor | Packed, first: Tensor, last: Tensor) -> Tensor | Packed:
+    """The same one step later, with the spikes `first` before them."""
+    if isinstance(spikes, Tensor):
+        return torch.cat([first[None], spikes[:-1]])
+    (words,), (link,) = spikes.words, spikes.links
+    words = torch.cat([operators.pack(first.detach()[None])[0], words[:-1]])
+    return Packed((words,), (_Later.apply(link, first),), spikes.counts + first - last)
+
+
+class _Later(torch.autograd.Function):
+    """A packed train's link, one step later."""
+
+    @staticmethod
+    def forward(ctx, link: Tensor, first: Tensor) -> Tensor:
+        return link.new_zeros(1).expand(link.shape)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        gradient = gradients[0]
+        return torch.cat([gradient[1:], torch.zeros_like(gradient[:1])]), gradient[0]
+
+
+def project(spikes: Tensor, weight: Tensor) -> Tensor:
+    """The current [time, batch, neuron] that dense spikes cause through weight [neuron, channel].
+
+    Spikes of many channels that carry no gradient, are 0 or 1 and few are projected one by one.
+    """
+    suits = spikes.shape[-1] >= MANY_CHANNELS and not spikes.requires_grad
+    if suits and _lack(spikes) is None and weight.dtype == spikes.dtype:
+        words, found = operators.pack(spikes)
+        if 0 <= found <= operators.SPARSE * spikes.numel():
+            return operators.project(words, spikes, weight)
+    return torch.nn.functional.linear(spikes, weight)
+
+
+def project_events(
+    step: Tensor, sample: Tensor, channel: Tensor, steps: int, batch: int, weight: Tensor
+) -> Tensor:
+    """[time, batch, neuron]: for each event, the weights [neuron, channel] of its channel."""
+    if _lack(weight) is None:
+        start, ordered = operators.sort_events(step, sample, channel, steps, batch)
+        return operators.project_events(start, ordered, weight, batch)
+    rows = weight.new_zeros(steps * batch, weight.shape[0])
+    rows = rows.index_add(0, step * batch + sample, weight.t()[channel])
+    return rows.view(steps, batch, len(weight))
+
+
+def at_least_float32(current: Tensor) -> Tensor:
+    """The current in the precision in which membranes are integrated."""
+    return current.float() if current.dtype in (torch.float16, torch.bfloat16) else current
+
+
+def _checked(
+    current: Tensor,
+    steps: int | None,
+    p: NeuronParameters,
+    smooth: bool,
+    measured: Measured | None,
+) -> int:
+    if current.ndim != 3 or 0 in current.shape:
+        raise ValueError(
+            f"current: its shape is {tuple(current.shape)}; a scan takes [time, batch, neuron] "
+            "with at least one of each"
+        )
+    steps = len(current) if steps is None else steps
+    if len(current) not in (1, steps):
+        raise ValueError(f"current: it has {len(current)} steps, not {steps} or one for all")
+    if smooth and (p.refractory_steps or p.multiple or measured is not None):
+        raise ValueError("smooth: it goes with binary spikes, without refractory steps")
+    return steps
+
+
+def _choose(kernel: str, current: Tensor, p: NeuronParameters) -> str:
+    if kernel == "reference":
+        return kernel
+    if p.surrogate is not None and type(p.surrogate) not in FORMULAS:
+        name = type(p.surrogate).__name__
+        _tell(f"the plain loop runs over time, since the faster ones do not know {name}")
+        return "reference"
+    if kernel == "torch":
+        return kernel
+    lack = _lack(current)
+    if lack is None:
+        return "numba"
+    if kernel == "numba" or current.device.type == "cpu":
+        _tell(f"torch's operations run the loop over time, since {lack}")
+    return "torch"
+
+
+def _lack(tensor: Tensor) -> str | None:
+    """What keeps it from the compiled kernels, if anything."""
+    if tensor.device.type != "cpu":
+        return f"there is no compiled one for {tensor.device.type} yet"
+    if tensor.dtype not in (torch.float32, torch.float64):
+        return f"the compiled one takes no {tensor.dtype}"
     return _lacking_compiler()
 
 
 @functools.cache
 def _lacking_compiler() -> str | None:
     try:
-        import snnexp.kernels.loops  # noqa: F401  (compiled, or read from numba's cache, here)
+        compiled.load()
     except (ImportError, RuntimeError) as error:
         return f"numba cannot be used ({error})"
     return None

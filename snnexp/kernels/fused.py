@@ -1,186 +1,278 @@
-"""The compiled loop with its hand-derived backward pass, as one function of autograd.
+"""Hands tensors to the loops that numba compiled, and chooses blocks and threads for them."""
 
-Without recurrence one call runs all steps. With it, each step is a matrix product of torch's and a
-call for that step; the recurrent weight's gradient is one product after the loop.
-"""
-
-import functools
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 import torch
-from numba import get_num_threads, set_num_threads
+from numba import config, get_num_threads, set_num_threads
 from torch import Tensor
 
-from snnexp.kernels import loops
-from snnexp.kernels.scan import NeuronParameters, Scan, State
+from snnexp.kernels import bits, loops
+from snnexp.kernels.switches import NUMBERS, Switches
 
-SMALL = 1 << 13
-"""Updates of a neuron below which a second core costs more than it saves."""
+ROW = 512
+"""Units that go through a step together: about as many, in whole samples."""
+BLOCK = 2048
+"""Units that go through time together, at most: their state stays in the first-level cache."""
+SMALL = 1 << 19
+"""Updates of a unit below which a second core costs more than it saves."""
+
+Outcome = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def scan(
+def forward(
     current: Tensor,
-    parameters: NeuronParameters,
+    table: Tensor,
     recurrent: Tensor | None,
-    state: State | None,
+    initial: Tensor,
+    measured: Tensor | None,
+    given: Tensor | None,
+    switches: Switches,
+    shape: list[float],
     steps: int,
-    membrane: bool,
-    margin: bool,
-) -> Scan:
-    """See `kernels.scan`. The margin carries no gradient, nor does the state but for v, i and z."""
-    before = parameters.at_rest(current) if state is None else state
-    spikes, trace, margins, *after = _Fused.apply(
-        current, recurrent, *before, parameters, steps, membrane
+) -> Outcome:
+    """All steps from the state `initial` [4, batch, neuron]; see `operators.scan`."""
+    _, batch, size = initial.shape
+    new, dtype = initial.new_empty, initial.dtype
+    state = initial.clone(memory_format=torch.contiguous_format)
+    on = switches.spiking
+    spikes = new(steps if on and not switches.packed else 0, batch, size)
+    counts = initial.new_zeros(batch, size)
+    margin = new(steps if on and switches.margin else 0, batch, size)
+    membrane = new(steps if switches.membrane else 0, batch, size)
+    synaptic = new(steps if switches.synaptic else 0, batch, size)
+    history = new(2 if switches.history else 0, steps, batch, size)
+    bits_shape = (batch, (size + 63) // 64)
+    words = new(steps if on and switches.packed else 0, *bits_shape, dtype=torch.int64)
+    held = new(steps if switches.refractory_steps else 0, *bits_shape, dtype=torch.int64)
+    tile, block = _layout(table, batch, recurrent is not None)
+    _use_threads(steps * batch * size * (4 if recurrent is not None else 1))
+    loops.forward(
+        block,
+        steps,
+        size,
+        _flat(current),
+        tile,
+        _flags(switches),
+        _numbers(switches, tuple(shape), dtype),
+        _none(dtype, 2) if recurrent is None else bordered(recurrent).numpy(),
+        _flat(state),
+        words.numpy(),
+        _flat(spikes),
+        counts.view(-1).numpy(),
+        _flat(margin),
+        _flat(membrane),
+        _flat(synaptic),
+        history.view(len(history), steps, -1).numpy() if len(history) else _none(dtype, 3),
+        held.numpy() if len(held) else _none(torch.int64, 3),
+        _none(dtype, 2) if measured is None else _flat(measured),
+        _none(dtype, 2) if given is None else _flat(given),
     )
-    spiking = parameters.surrogate is not None
-    if spiking and parameters.returns_late:
-        spikes = torch.cat([before[2][None], spikes[:-1]])
-    return Scan(
-        state=tuple(after),
-        spikes=spikes if spiking else None,
-        membrane=trace if membrane else None,
-        margin=margins if margin and spiking else None,
+    return spikes, counts, margin, membrane, synaptic, history, state, words, held
+
+
+def backward(
+    table: Tensor,
+    recurrent: Tensor | None,
+    initial: Tensor,
+    record: tuple[Tensor, ...],
+    given: bool,
+    gradients: tuple[Tensor | None, ...],
+    switches: Switches,
+    shape: list[float],
+    steps: int,
+    static: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The adjoint of `forward`; see `operators.scan_backward`."""
+    _, batch, size = initial.shape
+    words, spikes, margin, history, held = record
+    dtype = initial.dtype
+    to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
+    state = torch.zeros(initial.shape, dtype=dtype) if to_state is None else to_state.clone()
+    whole = not static or recurrent is not None
+    out = initial.new_empty(steps, batch, size) if whole else initial.new_zeros(1, batch, size)
+    tile, block = _layout(table, batch, recurrent is not None)
+    blocks = -(-batch * size // block)
+    grads = initial.new_zeros(blocks if switches.history else 0, len(NUMBERS), tile.shape[1])
+    _use_threads(steps * batch * size * (8 if recurrent is not None else 1))
+    loops.backward(
+        block,
+        steps,
+        size,
+        tile,
+        _flags(switches),
+        _numbers(switches, tuple(shape), dtype),
+        _none(dtype, 2) if recurrent is None else recurrent.contiguous().numpy(),
+        _flat(initial),
+        words.numpy(),
+        _flat(spikes),
+        _flat(margin),
+        history.view(len(history), steps, -1).numpy() if len(history) else _none(dtype, 3),
+        held.numpy() if len(held) else _none(torch.int64, 3),
+        given,
+        _none(dtype, 2) if to_spikes is None else _flat(to_spikes),
+        _none(dtype, 1) if to_counts is None else to_counts.reshape(-1).numpy(),
+        _none(dtype, 2) if to_margin is None else _flat(to_margin),
+        _none(dtype, 2) if to_membrane is None else _flat(to_membrane),
+        _none(dtype, 2) if to_synaptic is None else _flat(to_synaptic),
+        _flat(state),
+        grads.numpy(),
+        _flat(out),
     )
+    if switches.history:
+        to_table = grads.view(blocks, len(NUMBERS), -1, size).sum((0, 2))
+    else:
+        to_table = initial.new_empty(0, size)
+    to_recurrent = initial.new_empty(0, size)
+    if recurrent is not None:
+        to_recurrent = _recurrent_gradient(out, initial[2], words, spikes, switches)
+        out = out.sum(0, keepdim=True) if static else out
+    state[3] = 0
+    return out, to_table, to_recurrent, state
 
 
-class _Fused(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        current: Tensor,
-        recurrent: Tensor | None,
-        v: Tensor,
-        i: Tensor,
-        z: Tensor,
-        r: Tensor,
-        parameters: NeuronParameters,
-        steps: int,
-        membrane: bool,
-    ) -> Any:
-        shape = (steps, *current.shape[1:])
-        spiking, first = parameters.surrogate is not None, z
-        spikes, margins = (current.new_empty(shape if spiking else (0, *shape[1:])) for _ in "zu")
-        trace = current.new_empty(shape if membrane else (0, *shape[1:]))
-        held = current.new_empty(shape if parameters.refractory_steps else (0, *shape[1:]))
-        state = tuple(part.contiguous().clone() for part in (v, i, z, r))
-        record = (spikes, margins, trace, held)
-        run(current.contiguous(), parameters, recurrent, state, record)
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(margins, state[3])
-        ctx.save_for_backward(margins, held, spikes, recurrent, first)
-        ctx.parameters, ctx.static = parameters, len(current) < steps
-        return spikes, trace, margins, *state
-
-    @staticmethod
-    def backward(ctx: Any, *given: Any) -> Any:
-        margins, held, spikes, recurrent, first = ctx.saved_tensors
-        to_spikes, to_trace, _, *to_state = given
-        p: NeuronParameters = ctx.parameters
-        steps = max(len(margins), 0 if to_trace is None else len(to_trace))
-        if steps == 0:  # an integrator whose trace nobody used
-            return (None,) * 9
-        empty = first.new_empty(0, *first.shape)
-        grads = tuple(empty if g is None else g.contiguous() for g in (to_spikes, to_trace))
-        carried = tuple(
-            torch.zeros_like(first) if g is None else g.contiguous().clone() for g in to_state[:3]
-        )
-        static = ctx.static and recurrent is None
-        out = first.new_empty(1 if static else steps, *first.shape)
-        weight = None
-        run_back(p, recurrent, (margins, held), grads, carried, out)
-        if recurrent is not None:
-            weight = out[0].t() @ first
-            weight += out[1:].flatten(0, 1).t() @ spikes[:-1].flatten(0, 1)
-            out = out.sum(0, keepdim=True) if ctx.static else out
-        return out, weight, *carried, None, None, None, None
+def _recurrent_gradient(
+    out: Tensor, first: Tensor, words: Tensor, spikes: Tensor, switches: Switches
+) -> Tensor:
+    weight = out[0].t() @ first
+    if len(out) == 1:
+        return weight
+    if switches.packed:
+        return weight + gather_words(words[:-1], out[1:], out.shape[-1])
+    return weight + out[1:].flatten(0, 1).t() @ spikes[:-1].flatten(0, 1)
 
 
-def run(
-    current: Tensor,
-    parameters: NeuronParameters,
-    recurrent: Tensor | None,
-    state: tuple[Tensor, ...],
-    record: tuple[Tensor, ...],
-) -> None:
-    """Run all steps in place: `state` is left as it is at the end, `record` is filled.
+def project_words(words: Tensor, weight: Tensor) -> Tensor:
+    """[time, batch, neuron] from packed spikes [time, batch, word], weight [neuron, channel]."""
+    out = weight.new_empty(*words.shape[:2], len(weight))
+    rows = out.shape[0] * out.shape[1]
+    _use_threads(rows * len(weight))
+    bits.project_words(_rows(words), bordered(weight).numpy(), _rows(out), _chunk(rows))
+    return out
 
-    current: [time or 1, batch, neuron]. record: spikes, margin, membrane and held, each [time,
-    batch, neuron] where it is wanted, else of no step.
+
+def gather_words(words: Tensor, lines: Tensor, channels: int) -> Tensor:
+    """The gradient [neuron, channel] of `project_words`' weight from the current's, `lines`."""
+    lines = lines.contiguous()
+    _use_threads(lines.numel())
+    totals = lines.new_zeros(get_num_threads(), channels, lines.shape[-1])
+    bits.gather_words(_rows(words.contiguous()), _rows(lines), totals.numpy())
+    return totals.sum(0).t()
+
+
+def unpack(words: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """[time, batch, neuron] from packed spikes [time, batch, word]."""
+    out = torch.empty(*words.shape[:2], size, dtype=dtype)
+    rows = out.shape[0] * out.shape[1]
+    _use_threads(out.numel())
+    bits.unpack_rows(_rows(words), _rows(out), _chunk(rows))
+    return out
+
+
+def pack(spikes: Tensor) -> tuple[Tensor, int]:
+    """Words [time, batch, word] and the number of spikes; -1 if one is neither 0 nor 1."""
+    words = torch.empty(*spikes.shape[:2], (spikes.shape[2] + 63) // 64, dtype=torch.int64)
+    _use_threads(spikes.numel())
+    chunk = _chunk(words.shape[0] * words.shape[1])
+    return words, int(bits.pack_rows(_rows(spikes.contiguous()), _rows(words), chunk))
+
+
+def sort_events(
+    step: Tensor, sample: Tensor, channel: Tensor, steps: int, batch: int
+) -> tuple[Tensor, Tensor]:
+    """Where the events of each row (step, sample) begin, and the channels in that order; int32."""
+    start = torch.empty(steps * batch + 1, dtype=torch.int64)
+    a, b, c = (part.to(torch.int32).contiguous().numpy() for part in (step, sample, channel))
+    return start, torch.from_numpy(bits.sort_events(a, b, c, batch, start.numpy()))
+
+
+def project_events(start: Tensor, channel: Tensor, weight: Tensor, batch: int) -> Tensor:
+    """[time, batch, neuron] from sorted events, weight [neuron, channel]."""
+    rows = len(start) - 1
+    out = weight.new_empty(rows // batch, batch, len(weight))
+    _use_threads(out.numel())
+    bits.project_events(
+        start.numpy(), channel.numpy(), bordered(weight).numpy(), _rows(out), _chunk(rows)
+    )
+    return out
+
+
+def gather_events(start: Tensor, channel: Tensor, lines: Tensor, channels: int) -> Tensor:
+    """The gradient [neuron, channel] of `project_events`' weight from the current's, `lines`."""
+    lines = lines.contiguous()
+    _use_threads(lines.numel())
+    totals = lines.new_zeros(get_num_threads(), channels, lines.shape[-1])
+    bits.gather_events(start.numpy(), channel.numpy(), _rows(lines), totals.numpy())
+    return totals.sum(0).t()
+
+
+def bordered(weight: Tensor) -> Tensor:
+    """Weight [neuron, channel] as [channel + 1, neuron], whose last row is 0."""
+    out = weight.new_empty(weight.shape[1] + 1, len(weight))
+    out[:-1] = weight.t()
+    out[-1] = 0
+    return out
+
+
+def _layout(table: Tensor, batch: int, recurrent: bool) -> tuple[np.ndarray, int]:
+    """The table repeated for the samples of a row, and the units of a block.
+
+    A block takes whole rows; there are at least as many blocks as threads, where batch allows.
     """
-    steps = max(len(record[1]), len(record[2]))
-    constants, flags = _constants(parameters, current.dtype)
-    states = [part.view(-1).numpy() for part in state]
-    records = [_flat(part) for part in record]
-    many = _worth_all_cores(steps if recurrent is None else 1, current)
-    loop = loops.forward_on_all_cores if many else loops.forward_on_one_core
-    if recurrent is None:
-        loop(_flat(current), constants, flags, *states, *records)
-        return
-    onto, fed = recurrent.detach().t().contiguous(), torch.empty_like(state[0])
-    steps_in = current.detach().expand(steps, -1, -1).unbind(0)
-    now = fed.view(1, -1).numpy()
-    for t, x in enumerate(steps_in):
-        torch.addmm(x, state[2], onto, out=fed)
-        loop(now, constants, flags, *states, *(part[t : t + 1] for part in records))
+    size = table.shape[1]
+    share = -(-batch // torch.get_num_threads())
+    samples = max(1, min(ROW // size, share))
+    most = max(1, BLOCK // (samples * size))
+    if recurrent:
+        most = max(most, -(-8 // samples))  # a row of weights that was read serves them all
+    rows = -(-share // samples)
+    rows = -(-rows // -(-rows // most))  # as few blocks as may be, of about one size
+    return _tile(table, samples), rows * samples * size
 
 
-def run_back(
-    parameters: NeuronParameters,
-    recurrent: Tensor | None,
-    record: tuple[Tensor, ...],
-    given: tuple[Tensor, ...],
-    carried: tuple[Tensor, ...],
-    out: Tensor,
-) -> None:
-    """The adjoint of `run`, in place.
+@lru_cache(maxsize=64)
+def _tile(table: Tensor, samples: int) -> np.ndarray:
+    """Found again by the table's identity, which is that of its neurons where it is constant."""
+    return table.repeat(1, samples).numpy()
 
-    record: margin and held, as `run` filled them. given: gradients of spikes and membrane, of no
-    step where there is none. carried: gradients of the state (v, i, z), from the end's to the
-    start's. out: the current's gradient, of one step if that stood for all.
-    """
-    steps = max(len(record[0]), len(given[1]))
-    constants, flags = _constants(parameters, out.dtype)
-    states = [part.view(-1).numpy() for part in carried]
-    others = [_flat(part) for part in (*record, *given, out)]
-    many = _worth_all_cores(steps if recurrent is None else 1, out)
-    loop = loops.backward_on_all_cores if many else loops.backward_on_one_core
-    if recurrent is None:
-        loop(constants, flags, *states, *others)
-        return
-    back = recurrent.detach()
-    for t in range(steps - 1, -1, -1):
-        loop(constants, flags, *states, *(part[t : t + 1] for part in others))
-        carried[2].addmm_(out[t], back)
+
+def _use_threads(updates: int) -> None:
+    """Threads follow torch's; little work stays on one."""
+    wanted = 1 if updates < SMALL else min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    if get_num_threads() != wanted:
+        set_num_threads(wanted)
+
+
+def _chunk(rows: int) -> int:
+    """Rows that a thread takes at once."""
+    return max(1, -(-rows // (4 * get_num_threads())))
+
+
+@lru_cache
+def _none(dtype: torch.dtype, dimensions: int) -> np.ndarray:
+    """What is not there."""
+    return torch.empty((0,) * dimensions, dtype=dtype).numpy()
 
 
 def _flat(part: Tensor) -> np.ndarray:
-    """[time, unit]: all units have the same constants, so that samples need not be told apart."""
-    return part.detach().view(len(part), part.shape[1] * part.shape[2]).numpy()
+    """[time, unit]: all samples' neurons, one after another."""
+    if not len(part):
+        return _none(part.dtype, 2)
+    return part.contiguous().view(len(part), part.shape[1] * part.shape[2]).numpy()
 
 
-def _worth_all_cores(steps: int, layer: Tensor) -> bool:
-    threads = torch.get_num_threads()
-    if threads == 1 or steps * layer[0].numel() < SMALL:
-        return False
-    if get_num_threads() != threads:
-        set_num_threads(threads)
-    return True
+def _rows(part: Tensor) -> np.ndarray:
+    return part.view(part.shape[0] * part.shape[1], part.shape[2]).numpy()
 
 
-@functools.lru_cache(maxsize=256)
-def _constants(parameters: NeuronParameters, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers and the switches of the update, in the order in which the blocks read them.
+@lru_cache(maxsize=256)
+def _flags(switches: Switches) -> np.ndarray:
+    return np.array(switches, np.int64)
 
-    Arrays, since numba's calls are slow to take tuples. A spike is a margin above `edge`.
-    """
-    p = parameters
+
+@lru_cache(maxsize=256)
+def _numbers(switches: Switches, shape: tuple[float, ...], dtype: torch.dtype) -> np.ndarray:
+    """A spike is a margin above the first; the others are the surrogate's."""
     number = np.float32 if dtype == torch.float32 else np.float64
-    edge = 0.0 if p.strict else -float(np.finfo(number).smallest_subnormal)
-    formula = None if p.surrogate is None else p.surrogate.formula
-    name, *shape = formula or ("arctan", 1.0, 1.0)
-    numbers = (p.keep_syn, p.keep_mem, p.gain, p.drift, p.threshold, p.amount, p.late, p.to)
-    rest = (edge, float(p.refractory_steps), float(p.attached), *shape)
-    switches = (p.hard, p.delayed, p.before_reset, p.surrogate is not None)
-    kind = loops.FORMULAS.index(name)
-    return np.array((*numbers, *rest), number), np.array((*switches, kind), np.int64)
+    edge = 0.0 if switches.strict else -float(np.finfo(number).smallest_subnormal)
+    return np.array([edge, *shape], number)

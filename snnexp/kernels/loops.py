@@ -1,233 +1,448 @@
 """The loops over time, compiled by numba: one pass, with the state in first-level cache.
 
 They go through the update that `NeuronParameters` documents over arrays [time, unit], a unit being
-a neuron of some sample, in place; `fused.run` says what the arrays are. A block of units goes
-through all steps before the next block begins; the inner loops run over units and choose by
-arithmetic, not by branches, so that they are vectorised.
-Compiled code is cached on disk.
+a neuron of some sample; `fused` says what the arrays are. Samples are independent of each other, so
+that a block of them goes through all steps before the next begins, and blocks share the cores.
+Within a step a row of units (a whole number of samples) goes through one short loop after another:
+each writes one array, since the vectoriser gives up where it would have to rule out many overlaps.
 """
 
 import numpy as np
 from numba import njit, prange
 
-FORMULAS = ("arctan", "superspike", "sigmoid", "gaussian", "triangle", "boxcar", "exponential")
-"""The surrogates that `_derivative` knows, in its order."""
+from snnexp.kernels.bits import FAST, add_rows, list_bits, pack, unpack
+from snnexp.kernels.surrogates import FORMULAS
 
-BLOCK = 1024
-"""Units that go through time together."""
-
-FAST = {"contract", "nsz"}
-"""What the compiler may do with floats: fuse a product into a sum, ignore the sign of zero."""
-
-
-@njit(fastmath=FAST, cache=True)
-def _derivative(kind, p, q, u, s):
-    """Fill s with the surrogate `kind` of margins u; see `snnexp.models.surrogates`."""
-    one = u.dtype.type(1)
-    if kind == 0:  # arctan: slope p, peak q
-        for n in range(len(u)):
-            s[n] = q / (one + (p * u[n]) * (p * u[n]))
-    elif kind == 1:  # superspike: slope p
-        for n in range(len(u)):
-            d = one + p * abs(u[n])
-            s[n] = one / (d * d)
-    elif kind == 2:  # sigmoid: slope p
-        for n in range(len(u)):
-            y = one / (one + np.exp(-p * u[n]))
-            s[n] = p * y * (one - y)
-    elif kind == 3:  # gaussian: 1 / sigma p, peak q
-        for n in range(len(u)):
-            s[n] = q * np.exp(u.dtype.type(-0.5) * (p * u[n]) * (p * u[n]))
-    elif kind == 4:  # triangle: 1 / width p, peak q
-        for n in range(len(u)):
-            s[n] = q * max(u.dtype.type(0), one - p * abs(u[n]))
-    elif kind == 5:  # boxcar: width p, peak q
-        for n in range(len(u)):
-            s[n] = q if abs(u[n]) <= p else u.dtype.type(0)
-    else:  # exponential: decay p, peak q
-        for n in range(len(u)):
-            s[n] = q * np.exp(-p * abs(u[n]))
+SPIKING, HARD, DELAYED, ATTACHED, BEFORE, MULTIPLE, SMOOTH, REFRACTORY = range(8)
+FORMULA, LATE, DIRECT = range(8, 11)
+"""Places in `flags`."""
+A, B, G, C, THRESHOLD, AMOUNT, L, TO = range(8)
+"""Rows of the table, as `scan.NUMBERS` orders them."""
 
 
-@njit(fastmath=FAST, cache=True)
+def _choose(name, kinds):
+    """A compiled function that fills `out` by the formula `name` of surrogate number `kind`."""
+    if not kinds:
+
+        @njit(fastmath=FAST, error_model="numpy")
+        def nothing(kind, x, p, q, out):
+            pass
+
+        return nothing
+    formula = njit(fastmath=FAST, error_model="numpy")(getattr(kinds[0], name))
+    others = _choose(name, kinds[1:])
+
+    @njit(fastmath=FAST, error_model="numpy")
+    def fill(kind, x, p, q, out):
+        if kind == 0:
+            one = x.dtype.type(1)
+            for n in range(len(x)):
+                out[n] = formula(x[n], p, q, one)
+        else:
+            others(kind - 1, x, p, q, out)
+
+    return fill
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _copy(source, target):
+    """Shorter code than an assignment to a slice, which checks shapes."""
+    for n in range(len(target)):
+        target[n] = source[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _clear(target):
+    for n in range(len(target)):
+        target[n] = 0
+
+
+_bump, _rise = _choose("bump", FORMULAS), _choose("rise", FORMULAS)
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _integrate(x, table, flags, v, i, z, w):
+    """I(t) in place, and w(t); `direct` neurons have i = x, which is left to the last step."""
+    a, b, g, c = table[A], table[B], table[G], table[C]
+    m = len(x)
+    if flags[DIRECT]:
+        for n in range(m):
+            w[n] = b[n] * v[n] + x[n]
+    else:
+        if not flags[DELAYED]:
+            for n in range(m):
+                i[n] = a[n] * i[n] + x[n]
+        for n in range(m):
+            w[n] = b[n] * v[n] + (g[n] * i[n] + c[n])
+        if flags[DELAYED]:
+            for n in range(m):
+                i[n] = a[n] * i[n] + x[n]
+    if flags[LATE]:
+        lost = table[L]
+        for n in range(m):
+            w[n] -= lost[n] * z[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _fire(u, w, table, flags, numbers, z):
+    """The spikes of margins u."""
+    zero, one, edge = u.dtype.type(0), u.dtype.type(1), numbers[0]
+    if flags[SMOOTH]:
+        _rise(flags[FORMULA], u, numbers[1], numbers[2], z)
+    elif flags[MULTIPLE]:
+        threshold = table[THRESHOLD]
+        for n in range(len(u)):
+            z[n] = max(np.floor(w[n] / threshold[n]), one) if u[n] > edge else zero
+    else:
+        for n in range(len(u)):
+            z[n] = one if u[n] > edge else zero
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _hold(z, r, steps, h, free):
+    """Hold back spikes while r > 0; h says where, r goes on. `free`: spikes are measured."""
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    for n in range(len(z)):
+        h[n] = one if r[n] > zero else zero
+    if not free:
+        for n in range(len(z)):
+            z[n] *= one - h[n]
+    for n in range(len(z)):
+        r[n] = steps if z[n] > zero else max(r[n] - one, zero)
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _reset(w, z, h, table, hard, held, v):
+    """V(t)."""
+    if hard:
+        to = table[TO]
+        for n in range(len(w)):
+            v[n] = w[n] - z[n] * (w[n] - to[n])
+        if held:
+            for n in range(len(w)):
+                v[n] += h[n] * (to[n] - v[n])
+    else:
+        amount = table[AMOUNT]
+        for n in range(len(w)):
+            v[n] = w[n] - z[n] * amount[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _feed_back(current, weight, z, words, binary, size, chosen):
+    """Add to the current of each sample what its spikes of the step before cause."""
+    for s in range(len(current) // size):
+        out = current[s * size : (s + 1) * size]
+        if binary:
+            add_rows(out, weight, chosen, list_bits(words[s], chosen))
+        else:
+            for j in range(size):
+                if z[s * size + j] != 0:
+                    row, factor = weight[j], z[s * size + j]
+                    for n in range(size):
+                        out[n] += factor * row[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", cache=True)
 def _forward_block(
-    x, constants, flags, v_end, i_end, z_end, r_end, spikes, margin, membrane, held, low, high
-):
-    """All steps of the units [low, high); see `fused.run`."""
-    a, b, g, c, threshold = constants[0], constants[1], constants[2], constants[3], constants[4]
-    amount, late, to, edge = constants[5], constants[6], constants[7], constants[8]
-    refractory = constants[9]
-    hard, delayed, before, spiking = flags[0], flags[1], flags[2], flags[3]
-    steps, m = max(len(margin), len(membrane)), high - low
+    low, high, steps, size, x, table, flags, numbers, weight, state, words, spikes, counts,
+    margin, membrane, synaptic, history, held, measured, given,
+):  # fmt: skip
+    """All steps of the units [low, high); see `fused.forward`."""
+    width = table.shape[1]
+    w, u, h, current = (
+        np.empty(width, x.dtype), np.empty(width, x.dtype), np.empty(width, x.dtype),
+        np.empty(width, x.dtype),
+    )  # fmt: skip
+    chosen = np.empty(size + 4, np.int64)
     stride = 1 if len(x) > 1 else 0
-    zero, one = x.dtype.type(0), x.dtype.type(1)
-    if_hard, if_delayed = one if hard else zero, one if delayed else zero
-    v, i, z = v_end[low:high].copy(), i_end[low:high].copy(), z_end[low:high].copy()
-    r, w = r_end[low:high], np.empty(m, x.dtype)
+    spiking, packed, is_given = flags[SPIKING], len(words) > 0, len(given) > 0
+    refractory, is_measured = flags[REFRACTORY], len(measured) > 0
     for t in range(steps):
-        xt = x[t * stride, low:high]
-        if not spiking:
-            mt = membrane[t, low:high]
-            for n in range(m):
-                old = i[n]
-                i[n] = a * old + xt[n]
-                v[n] = b * v[n] + g * (if_delayed * old + (one - if_delayed) * i[n]) + c
-                mt[n] = v[n]
-            continue
-        ut, zt = margin[t, low:high], spikes[t, low:high]
-        if len(held):
-            ht = held[t, low:high]
-            for n in range(m):
-                old = i[n]
-                i[n] = a * old + xt[n]
-                drive = if_delayed * old + (one - if_delayed) * i[n]
-                w[n] = b * v[n] + g * drive + c - late * z[n]
-                u = w[n] - threshold
-                h = one if r[n] > zero else zero
-                k = (one if u > edge else zero) * (one - h)
-                ut[n] = u
-                zt[n] = k
-                ht[n] = h
-                r[n] = (one - k) * max(r[n] - one, zero) + k * refractory
-                v[n] = w[n] - k * amount - if_hard * (k + h) * (w[n] - to)
-                z[n] = k
-        else:
-            for n in range(m):
-                old = i[n]
-                i[n] = a * old + xt[n]
-                drive = if_delayed * old + (one - if_delayed) * i[n]
-                w[n] = b * v[n] + g * drive + c - late * z[n]
-                u = w[n] - threshold
-                k = one if u > edge else zero
-                ut[n] = u
-                zt[n] = k
-                v[n] = w[n] - k * (amount + if_hard * (w[n] - to))
-                z[n] = k
-        if len(membrane):
-            membrane[t, low:high] = w if before else v
-    v_end[low:high], i_end[low:high], z_end[low:high] = v, i, z
+        for start in range(low, high, width):
+            end = min(high, start + width)
+            first, last, m = start // size, end // size, end - start
+            v, i = state[0, start:end], state[1, start:end]
+            z, r = state[2, start:end], state[3, start:end]
+            wm, um, hm, xt = w[:m], u[:m], h[:m], x[t * stride, start:end]
+            if len(weight) > 0:
+                fed = current[:m]
+                _copy(xt, fed)
+                before = words[t - 1, first:last] if packed and t > 0 else words[0, 0:0]
+                _feed_back(fed, weight, z, before, packed and t > 0, size, chosen)
+                xt = fed
+            _integrate(xt, table, flags, v, i, z, wm)
+            if flags[DIRECT] and (t == steps - 1 or len(synaptic) + len(history) > 0):
+                _copy(xt, i)
+            if is_given:
+                _copy(given[t, start:end], wm)
+            if spiking:
+                threshold = table[THRESHOLD]
+                if len(margin) > 0:
+                    um = margin[t, start:end]
+                for n in range(m):
+                    um[n] = wm[n] - threshold[n]
+                if is_measured:
+                    _copy(measured[t, start:end], z)
+                else:
+                    _fire(um, wm, table, flags, numbers, z)
+                if refractory > 0:
+                    _hold(z, r, x.dtype.type(refractory), hm, is_measured)
+                    for s in range(first, last):
+                        pack(hm[(s - first) * size : (s - first + 1) * size], held[t, s])
+                if is_given:
+                    _copy(wm, v)
+                else:
+                    _reset(wm, z, hm, table, flags[HARD], refractory > 0, v)
+                total = counts[start:end]
+                for n in range(m):
+                    total[n] += z[n]
+                if packed:
+                    for s in range(first, last):
+                        pack(z[(s - first) * size : (s - first + 1) * size], words[t, s])
+                else:
+                    _copy(z, spikes[t, start:end])
+            else:
+                _copy(wm, v)
+            if len(membrane) > 0:
+                _copy(wm if flags[BEFORE] else v, membrane[t, start:end])
+            if len(synaptic) > 0:
+                _copy(i, synaptic[t, start:end])
+            if len(history) > 0:
+                _copy(v, history[0, t, start:end])
+                _copy(i, history[1, t, start:end])
 
 
-@njit(fastmath=FAST, cache=True)
+@njit(cache=True, parallel=True)
+def forward(
+    block, steps, size, x, table, flags, numbers, weight, state, words, spikes, counts, margin,
+    membrane, synaptic, history, held, measured, given,
+):  # fmt: skip
+    """All blocks of `block` units, shared among numba's threads."""
+    units = state.shape[1]
+    for b in prange((units + block - 1) // block):
+        _forward_block(
+            b * block, min(units, (b + 1) * block), steps, size, x, table, flags, numbers, weight,
+            state, words, spikes, counts, margin, membrane, synaptic, history, held, measured,
+            given,
+        )  # fmt: skip
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _multiply(g, weight, size, f):
+    """F += g W for the samples in g and f; eight rows of weights at a time keep the cores busy."""
+    tail = size - size % 8
+    for k in range(0, tail, 8):
+        w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
+        w4, w5, w6, w7 = weight[k + 4], weight[k + 5], weight[k + 6], weight[k + 7]
+        for start in range(0, len(g), size):
+            a, b, c, d = g[start + k], g[start + k + 1], g[start + k + 2], g[start + k + 3]
+            e, o, p, q = g[start + k + 4], g[start + k + 5], g[start + k + 6], g[start + k + 7]
+            out = f[start : start + size]
+            for n in range(size):
+                out[n] += (
+                    (a * w0[n] + b * w1[n] + c * w2[n] + d * w3[n])
+                    + (e * w4[n] + o * w5[n] + p * w6[n] + q * w7[n])
+                )  # fmt: skip
+    for k in range(tail, size):
+        row = weight[k]
+        for start in range(0, len(g), size):
+            a, out = g[start + k], f[start : start + size]
+            for n in range(size):
+                out[n] += a * row[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, given):
+    """Gradients of `NUMBERS` from one step; vb is v's before the reset's derivative."""
+    m = len(wb)
+    ga, gb, gg, gc = grads[A], grads[B], grads[G], grads[C]
+    for n in range(m):
+        gb[n] += wb[n] * kept_v[n]
+    for n in range(m):
+        gc[n] += wb[n]
+    for n in range(m):
+        gl = grads[L]
+        gl[n] -= wb[n] * kept_z[n]
+    drive = kept_i[0] if flags[DELAYED] else kept_i[1]
+    for n in range(m):
+        gg[n] += wb[n] * drive[n]
+    before = kept_i[0]
+    for n in range(m):
+        ga[n] += ib[n] * before[n]
+    if flags[SPIKING]:
+        gt = grads[THRESHOLD]
+        for n in range(m):
+            gt[n] -= ub[n]
+        if not given:
+            ta, to = grads[AMOUNT], grads[TO]
+            if flags[HARD]:
+                for n in range(m):
+                    to[n] += vb[n] * k[n]
+                if flags[REFRACTORY]:
+                    for n in range(m):
+                        to[n] += vb[n] * h[n] * (k.dtype.type(1) - k[n])
+            else:
+                for n in range(m):
+                    ta[n] -= vb[n] * k[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _spike_back(u, k, h, table, flags, numbers, given, v, f, s, ub):
+    """Through the reset and the spike: v becomes the gradient of w but for u's part, ub is u's."""
+    one = u.dtype.type(1)
+    m, held = len(u), flags[REFRACTORY] > 0
+    _bump(flags[FORMULA], u, numbers[1], numbers[2], s)
+    if held:
+        for n in range(m):
+            s[n] *= one - h[n]
+    if not given:
+        if flags[ATTACHED]:
+            if flags[HARD]:
+                to, threshold = table[TO], table[THRESHOLD]
+                for n in range(m):
+                    f[n] += v[n] * (to[n] - u[n] - threshold[n])
+            else:
+                amount = table[AMOUNT]
+                for n in range(m):
+                    f[n] -= v[n] * amount[n]
+        if flags[HARD]:
+            for n in range(m):
+                v[n] *= one - k[n]
+            if held:
+                for n in range(m):
+                    v[n] *= one - h[n]
+    for n in range(m):
+        ub[n] = f[n] * s[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _current_back(table, flags, w, v, i, f, out):
+    """Through w and i: the gradient of x, and those of the v, i and z of the step before."""
+    a, b, g = table[A], table[B], table[G]
+    m = len(w)
+    if flags[DIRECT]:
+        for n in range(m):
+            out[n] = i[n] + w[n]
+        _clear(i)
+    elif flags[DELAYED]:
+        _copy(i, out)
+        for n in range(m):
+            i[n] = a[n] * i[n] + g[n] * w[n]
+    else:
+        for n in range(m):
+            out[n] = i[n] + g[n] * w[n]
+        for n in range(m):
+            i[n] = a[n] * out[n]
+    for n in range(m):
+        v[n] = b[n] * w[n]
+    if flags[LATE] and flags[ATTACHED]:
+        lost = table[L]
+        for n in range(m):
+            f[n] = -lost[n] * w[n]
+    elif flags[SPIKING]:
+        _clear(f)
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _spikes_of(t, first, last, size, words, spikes, k):
+    """The spikes of step t, from bits or as they stand."""
+    if len(words) > 0:
+        for s in range(first, last):
+            unpack(words[t, s], k[(s - first) * size : (s - first + 1) * size])
+    else:
+        _copy(spikes[t, first * size : last * size], k)
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _plus(row, grads, t, start, end):
+    """Add a step's gradients where there are any."""
+    if len(grads) > 0:
+        g = grads[t, start:end]
+        for n in range(len(row)):
+            row[n] += g[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", cache=True)
 def _backward_block(
-    constants, flags, v_end, i_end, z_end, margin, held, to_spikes, to_membrane, out, low, high
-):
-    """The adjoint of `_forward_block`, backwards through the same steps; see `fused.run_back`."""
-    a, b, g, threshold, amount = (
-        constants[0],
-        constants[1],
-        constants[2],
-        constants[4],
-        constants[5],
-    )
-    late, to, edge, attached = constants[6], constants[7], constants[8], constants[10]
-    p, q = constants[11], constants[12]
-    hard, delayed, before, spiking = flags[0], flags[1], flags[2], flags[3]
-    steps, m = max(len(margin), len(to_membrane)), high - low
-    stride = 1 if len(out) > 1 else 0
-    zero, one = v_end.dtype.type(0), v_end.dtype.type(1)
-    if_hard, if_delayed = one if hard else zero, one if delayed else zero
-    v, i = v_end[low:high].copy(), i_end[low:high].copy()
-    f, total = z_end[low:high].copy(), np.zeros(m, v_end.dtype)
-    s, gt, mt = np.zeros(m, v_end.dtype), np.zeros(m, v_end.dtype), np.zeros(m, v_end.dtype)
+    low, high, steps, size, table, flags, numbers, weight, initial, words, spikes, margin, history,
+    held, given, to_spikes, to_counts, to_margin, to_membrane, to_synaptic, state, grads, out,
+):  # fmt: skip
+    """The adjoint of `_forward_block`, backwards through the same steps; see `fused.backward`."""
+    width, kind = table.shape[1], state.dtype
+    s, k, h = np.empty(width, kind), np.zeros(width, kind), np.zeros(width, kind)
+    ub, wb, vb, kept_z = (
+        np.zeros(width, kind), np.empty(width, kind), np.empty(width, kind), np.zeros(width, kind),
+    )  # fmt: skip
+    kept_i = np.zeros((2, width), kind)
+    latest = np.empty(high - low, kind)
+    each_step = len(out) == steps
+    spiking, recurrent, learning = flags[SPIKING], len(weight) > 0, len(history) > 0
     for t in range(steps - 1, -1, -1):
-        if len(to_membrane):
-            mt = to_membrane[t, low:high]
-            if not before:
+        for start in range(low, high, width):
+            end = min(high, start + width)
+            first, last, m = start // size, end // size, end - start
+            v, i, f = state[0, start:end], state[1, start:end], state[2, start:end]
+            um, km, hm, wm = ub[:m], k[:m], h[:m], wb[:m]
+            if not flags[BEFORE]:
+                _plus(v, to_membrane, t, start, end)
+            vm = vb[:m]
+            if learning:
+                _copy(v, vm)
+            if spiking:
+                _plus(f, to_spikes, t, start, end)
+                if len(to_counts) > 0:
+                    each = to_counts[start:end]
+                    for n in range(m):
+                        f[n] += each[n]
+                if flags[HARD] or learning:
+                    _spikes_of(t, first, last, size, words, spikes, km)
+                if flags[REFRACTORY] > 0:
+                    for q in range(first, last):
+                        unpack(held[t, q], hm[(q - first) * size : (q - first + 1) * size])
+                _spike_back(
+                    margin[t, start:end], km, hm, table, flags, numbers, given, v, f,
+                    s[:m], um,
+                )  # fmt: skip
+                _plus(um, to_margin, t, start, end)
                 for n in range(m):
-                    v[n] += mt[n]
-        if not spiking:
-            for n in range(m):
-                di = i[n] + (one - if_delayed) * g * v[n]
-                i[n] = a * di + if_delayed * g * v[n]
-                v[n] = b * v[n]
-                gt[n] = di
-        else:
-            ut = margin[t, low:high]
-            _derivative(flags[4], p, q, ut, s)
-            if len(held):
-                ht = held[t, low:high]
+                    wm[n] = v[n] + um[n]
+            else:
+                _copy(v, wm)
+            if flags[BEFORE]:
+                _plus(wm, to_membrane, t, start, end)
+            _plus(i, to_synaptic, t, start, end)
+            gt = latest[start - low : end - low]
+            _current_back(table, flags, wm, v, i, f, gt)
+            if learning:
+                kept_v = history[0, t - 1, start:end] if t else initial[0, start:end]
+                _copy(history[1, t - 1, start:end] if t else initial[1, start:end], kept_i[0, :m])
+                _copy(history[1, t, start:end], kept_i[1, :m])
+                if t and spiking:
+                    _spikes_of(t - 1, first, last, size, words, spikes, kept_z[:m])
+                else:
+                    _copy(initial[2, start:end], kept_z[:m])
+                block = grads[:, :m]
+                _add_to_table(block, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
+            if each_step:
+                _copy(gt, out[t, start:end])
+            else:
+                total = out[0, start:end]
                 for n in range(m):
-                    s[n] *= one - ht[n]
-            if len(to_spikes):
-                st = to_spikes[t, low:high]
-                for n in range(m):
-                    f[n] += st[n]
-            for n in range(m):
-                k = one if ut[n] > edge else zero
-                f[n] += attached * v[n] * (if_hard * (to - ut[n] - threshold) - amount)
-                v[n] = v[n] * (one - if_hard * k)
-            if len(held) and hard:
-                ht = held[t, low:high]
-                for n in range(m):
-                    v[n] *= one - ht[n]
-            if len(to_membrane) and before:
-                for n in range(m):
-                    v[n] += mt[n]
-            for n in range(m):
-                w = v[n] + f[n] * s[n]
-                di = i[n] + (one - if_delayed) * g * w
-                i[n] = a * di + if_delayed * g * w
-                v[n] = b * w
-                f[n] = -late * attached * w
-                gt[n] = di
-        if stride:
-            out[t, low:high] = gt
-        else:
-            for n in range(m):
-                total[n] += gt[n]
-    if not stride:
-        out[0, low:high] = total
-    v_end[low:high], i_end[low:high], z_end[low:high] = v, i, f
-
-
-@njit(cache=True)
-def forward_on_one_core(
-    x, constants, flags, v_end, i_end, z_end, r_end, spikes, margin, membrane, held
-):
-    """All blocks one after another."""
-    for low in range(0, len(v_end), BLOCK):
-        high = min(len(v_end), low + BLOCK)
-        _forward_block(
-            x, constants, flags, v_end, i_end, z_end, r_end, spikes, margin, membrane, held,
-            low, high,
-        )  # fmt: skip
-
-
-@njit(cache=True)
-def backward_on_one_core(
-    constants, flags, v_end, i_end, z_end, margin, held, to_spikes, to_membrane, out
-):
-    """All blocks one after another."""
-    for low in range(0, len(v_end), BLOCK):
-        high = min(len(v_end), low + BLOCK)
-        _backward_block(
-            constants, flags, v_end, i_end, z_end, margin, held, to_spikes, to_membrane, out,
-            low, high,
-        )  # fmt: skip
+                    total[n] += gt[n]
+        if recurrent:
+            _multiply(latest, weight, size, state[2, low:high])
 
 
 @njit(cache=True, parallel=True)
-def forward_on_all_cores(
-    x, constants, flags, v_end, i_end, z_end, r_end, spikes, margin, membrane, held
-):
-    """All blocks, shared among numba's threads."""
-    for block in prange((len(v_end) + BLOCK - 1) // BLOCK):
-        low, high = block * BLOCK, min(len(v_end), (block + 1) * BLOCK)
-        _forward_block(
-            x, constants, flags, v_end, i_end, z_end, r_end, spikes, margin, membrane, held,
-            low, high,
-        )  # fmt: skip
-
-
-@njit(cache=True, parallel=True)
-def backward_on_all_cores(
-    constants, flags, v_end, i_end, z_end, margin, held, to_spikes, to_membrane, out
-):
-    """All blocks, shared among numba's threads."""
-    for block in prange((len(v_end) + BLOCK - 1) // BLOCK):
-        low, high = block * BLOCK, min(len(v_end), (block + 1) * BLOCK)
+def backward(
+    block, steps, size, table, flags, numbers, weight, initial, words, spikes, margin, history,
+    held, given, to_spikes, to_counts, to_margin, to_membrane, to_synaptic, state, grads, out,
+):  # fmt: skip
+    """All blocks of `block` units, shared among numba's threads; `grads` has a table for each."""
+    units = state.shape[1]
+    for b in prange((units + block - 1) // block):
         _backward_block(
-            constants, flags, v_end, i_end, z_end, margin, held, to_spikes, to_membrane, out,
-            low, high,
+            b * block, min(units, (b + 1) * block), steps, size, table, flags, numbers, weight,
+            initial, words, spikes, margin, history, held, given, to_spikes, to_counts, to_margin,
+            to_membrane, to_synaptic, state, grads[b], out,
         )  # fmt: skip

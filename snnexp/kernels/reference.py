@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from snnexp.kernels.scan import NeuronParameters, Scan, State
+from snnexp.kernels.scan import Measured, NeuronParameters, Number, Scan, State
+from snnexp.kernels.surrogates import Formula
 
 
 def scan(
@@ -11,58 +12,87 @@ def scan(
     parameters: NeuronParameters,
     recurrent: Tensor | None,
     state: State | None,
+    *,
     membrane: bool,
     margin: bool,
+    synaptic: bool,
+    measured: Measured | None,
+    smooth: bool,
 ) -> Scan:
     """Run `NeuronParameters`' update over current [time, batch, neuron], see `kernels.scan`."""
     p = parameters
     v, i, z, r = p.at_rest(current) if state is None else state
     first = z
-    spikes, traces, margins = [], [], []
-    for x in current.unbind(0):
+    spikes, traces, margins, synaptics = [], [], [], []
+    for t, x in enumerate(current.unbind(0)):
         if recurrent is not None:
             x = torch.addmm(x, z, recurrent.t())
         w, i = _integrate(v, i, z, x, p)
+        seen = None if measured is None or measured.membrane is None else measured.membrane[t]
+        w = w if seen is None else straight_through(w, seen)
         v = w
         if p.surrogate is not None:
             u = w - p.threshold
-            z = p.surrogate.spike(u, p.strict)
-            if p.refractory_steps:
-                held = (r > 0).to(w.dtype)
-                z = z * (1 - held)
-                r = (1 - z.detach()) * (r - 1).relu() + z.detach() * p.refractory_steps
-                v = _reset(w, z, held, p)
-            else:
-                v = _reset(w, z, None, p)
+            held = (r > 0).to(w.dtype) if p.refractory_steps else None
+            z = _spike(u, w, p, smooth)
+            z = z if held is None else z * (1 - held)
+            z = z if measured is None else straight_through(z, measured.spikes[t])
+            if held is not None:
+                fired = (z.detach() > 0).to(w.dtype)
+                r = (1 - fired) * (r - 1).relu() + fired * p.refractory_steps
+            v = _reset(w, z, held, p) if seen is None else w
             spikes.append(z)
             margins.append(u)
         traces.append(w if p.before_reset else v)
+        synaptics.append(i)
     if p.returns_late:
         spikes = [first, *spikes[:-1]]
     return Scan(
-        state=(v, i, z, r),
+        state=torch.stack([v, i, z, r]),
         spikes=torch.stack(spikes) if spikes else None,
         membrane=torch.stack(traces) if membrane else None,
         margin=torch.stack(margins) if margin and margins else None,
+        synaptic=torch.stack(synaptics) if synaptic else None,
     )
+
+
+def straight_through(exact: Tensor, seen: Tensor) -> Tensor:
+    """`seen` goes forward, the gradient of `exact` goes back."""
+    return exact + (seen - exact).detach()
 
 
 def _integrate(
     v: Tensor, i: Tensor, z: Tensor, x: Tensor, p: NeuronParameters
 ) -> tuple[Tensor, Tensor]:
     """W and the new i; terms that are zero for a neuron model are left out."""
-    new = torch.add(x, i, alpha=p.keep_syn) if p.keep_syn else x
+    new = x if _is(p.keep_syn, 0) else p.keep_syn * i + x
     drive = i if p.delayed else new
-    w = torch.add(drive * p.gain if p.gain != 1 else drive, v, alpha=p.keep_mem)
-    if p.late:
-        w = torch.sub(w, z if p.attached else z.detach(), alpha=p.late)
-    return (w + p.drift if p.drift else w), new
+    w = p.keep_mem * v + (drive if _is(p.gain, 1) else p.gain * drive)
+    if not _is(p.late, 0):
+        w = w - p.late * (z if p.attached else z.detach())
+    return (w if _is(p.drift, 0) else w + p.drift), new
+
+
+def _spike(u: Tensor, w: Tensor, p: NeuronParameters, smooth: bool) -> Tensor:
+    assert p.surrogate is not None
+    if smooth:
+        assert isinstance(p.surrogate, Formula)
+        return p.surrogate.smooth_spike(u)
+    z = p.surrogate.spike(u, p.strict)
+    if p.multiple:
+        count = z * torch.floor(w / p.threshold).clamp(min=1)
+        z = straight_through(z, count)
+    return z
 
 
 def _reset(w: Tensor, z: Tensor, held: Tensor | None, p: NeuronParameters) -> Tensor:
     z = z if p.attached else z.detach()
     if not p.hard:
-        return torch.sub(w, z, alpha=p.amount) if p.amount else w
-    clamp = z if held is None else z + held
+        return w if _is(p.amount, 0) else w - p.amount * z
+    clamp = z if held is None else held + z * (1 - held)
     w = w * (1 - clamp)
-    return w + p.to * clamp if p.to else w
+    return w if _is(p.to, 0) else w + p.to * clamp
+
+
+def _is(number: Number, value: float) -> bool:
+    return not isinstance(number, Tensor) and number == value

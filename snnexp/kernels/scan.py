@@ -1,27 +1,24 @@
 """What goes into a scan over time and what comes out."""
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
 
-State = tuple[Tensor, ...]
-"""What a scan carries to the next segment of time, each [batch, neuron]: of `NeuronParameters`' the
-membrane v, the synaptic current i, the last spike z, the steps r for which v is still held."""
+from snnexp.kernels.packed import Packed
+from snnexp.kernels.surrogates import FORMULAS, Surrogate
+from snnexp.kernels.switches import NUMBERS, Switches
+
+State = Tensor | tuple[Tensor, ...]
+"""What a scan carries to the next segment of time; of `NeuronParameters`' [4, batch, neuron], which
+are the membrane v, the synaptic current i, the last spike z, the steps r for which v is held."""
+
+Number = float | Tensor
+"""A number for all neurons, or a tensor [neuron] with one for each, through which gradients go."""
 
 
-@runtime_checkable
-class Surrogate(Protocol):
-    """What a kernel asks of `snnexp.models.Surrogate`."""
-
-    @property
-    def formula(self) -> tuple[str, float, float] | None: ...
-
-    def spike(self, x: Tensor, strict: bool = True) -> Tensor: ...
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NeuronParameters:
     """One update for all neuron models.
 
@@ -34,32 +31,105 @@ class NeuronParameters:
     r(t) = refractory_steps at a spike, else max(r(t-1) - 1, 0)
 
     surrogate: None for a neuron that does not spike; then v(t) = w(t). strict: H(0) = 0, else 1.
+    multiple: H times floor(w(t) / threshold), so that a neuron may spike several times in a step.
     rest: v before the first step. attached: the reset carries a gradient. before_reset: the trace
     of the membrane is w, else v. returns_late: a step returns the spike of the step before.
     """
 
-    keep_mem: float
-    keep_syn: float = 0.0
-    gain: float = 1.0
-    drift: float = 0.0
-    threshold: float = 1.0
-    amount: float = 0.0
-    late: float = 0.0
-    to: float = 0.0
+    keep_mem: Number
+    keep_syn: Number = 0.0
+    gain: Number = 1.0
+    drift: Number = 0.0
+    threshold: Number = 1.0
+    amount: Number = 0.0
+    late: Number = 0.0
+    to: Number = 0.0
     hard: bool = False
     delayed: bool = False
     refractory_steps: int = 0
     surrogate: Surrogate | None = None
     strict: bool = True
-    rest: float = 0.0
+    multiple: bool = False
+    rest: Number = 0.0
     attached: bool = False
     before_reset: bool = False
     returns_late: bool = False
 
-    def at_rest(self, current: Tensor) -> State:
+    @cached_property
+    def constant(self) -> bool:
+        """Whether all numbers are the same for every neuron and carry no gradient."""
+        return not any(isinstance(getattr(self, name), Tensor) for name in NUMBERS)
+
+    def at_rest(self, current: Tensor) -> Tensor:
         """The state before the first step, for a current [time, batch, neuron]."""
-        zeros = torch.zeros_like(current[0])
-        return zeros + self.rest, zeros, zeros, zeros
+        state = current.new_zeros(4, *current.shape[1:])
+        if isinstance(self.rest, Tensor):
+            return torch.cat([state[:1] + self.rest, state[1:]])
+        if self.rest:
+            state[0] = self.rest
+        return state
+
+    def table(self, like: Tensor) -> Tensor:
+        """`NUMBERS` by neuron, [number, neuron], in the precision of `like` [..., neuron]."""
+        if self.constant:
+            return _table(self, like.dtype, like.device, like.shape[-1])
+        numbers = (
+            torch.as_tensor(getattr(self, n), dtype=like.dtype, device=like.device) for n in NUMBERS
+        )
+        return torch.stack([number.expand(like.shape[-1]) for number in numbers])
+
+
+@lru_cache(maxsize=256)
+def _table(p: NeuronParameters, dtype: torch.dtype, device: torch.device, size: int) -> Tensor:
+    with torch.inference_mode(False):  # it outlives the evaluation that may have asked first
+        numbers = torch.tensor([float(getattr(p, n)) for n in NUMBERS], dtype=dtype, device=device)
+        return numbers[:, None].repeat(1, size)
+
+
+@lru_cache(maxsize=256)
+def switches(
+    p: NeuronParameters,
+    smooth: bool,
+    packed: bool,
+    margin: bool,
+    membrane: bool,
+    synaptic: bool,
+    history: bool,
+) -> Switches:
+    """Those of `p`, whose surrogate is one of `FORMULAS` or None."""
+    late = isinstance(p.late, Tensor) or p.late != 0
+    direct = p.constant and (p.keep_syn, p.gain, p.drift) == (0, 1, 0) and not p.delayed
+    return Switches(
+        spiking=int(p.surrogate is not None),
+        hard=int(p.hard),
+        delayed=int(p.delayed),
+        attached=int(p.attached),
+        before_reset=int(p.before_reset),
+        multiple=int(p.multiple),
+        smooth=int(smooth),
+        refractory_steps=int(p.refractory_steps),
+        formula=FORMULAS.index(type(p.surrogate)) if p.surrogate is not None else 0,  # type: ignore[arg-type]
+        late=int(late),
+        direct=int(direct),
+        strict=int(p.strict),
+        packed=int(packed),
+        margin=int(margin),
+        membrane=int(membrane),
+        synaptic=int(synaptic),
+        history=int(history),
+    )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a chip measured, [time, batch, neuron]: it goes forward, the model's gradient goes back.
+
+    spikes: replace the model's, in its reset and its recurrence too. membrane: replaces w and v in
+    each step, from which the next goes on; there is then no reset (Cramer et al. 2022).
+    """
+
+    spikes: Tensor
+    membrane: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -67,12 +137,20 @@ class Scan:
     """The outcome of one layer's loop over time; tensors are [time, batch, neuron].
 
     state: hand it to the next segment of time.
-    spikes: what the layer sends on; None for integrators, which do not spike.
+    spikes: what the layer sends on, dense or packed; None for integrators, which do not spike.
     membrane: the trace as the neuron's docstring defines it; None unless it was asked for.
     margin: membrane minus threshold at the decision to spike; None unless it was asked for.
+    synaptic: the trace of the synaptic current i; None unless it was asked for.
     """
 
     state: State
-    spikes: Tensor | None = None
+    spikes: Tensor | Packed | None = None
     membrane: Tensor | None = None
     margin: Tensor | None = None
+    synaptic: Tensor | None = None
+
+    def dense(self) -> "Scan":
+        """The same with dense spikes."""
+        if not isinstance(self.spikes, Packed):
+            return self
+        return replace(self, spikes=self.spikes.dense())

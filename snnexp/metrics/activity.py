@@ -5,7 +5,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from snnexp.activity import Activity, LayerActivity
-from snnexp.inputs import Static
+from snnexp.inputs import Static, Train
+from snnexp.kernels import Number, Packed
 from snnexp.models import Network
 
 SATURATED = 0.5
@@ -69,12 +70,12 @@ class ActivityMetrics(Metric):
         self._add("silent", _silent(activity.readout, rest).sum())
 
     def _update_layer(self, name: str, layer: LayerActivity) -> None:
-        assert layer.spikes is not None
-        active = (layer.spikes != 0).sum(1)
-        self._add(f"spikes_{name}", layer.spikes.sum((0, 1), dtype=torch.long))
-        self._add(f"active_{name}", active.sum(0))
-        fed_back = active if self.layers[name].neuron.returns_late else active[:-1]
-        self._add(f"fed_back_{name}", fed_back.sum(0))
+        assert layer.train is not None
+        spikes, active, last = _count(layer.train)
+        self._add(f"spikes_{name}", spikes)
+        self._add(f"active_{name}", active)
+        late = self.layers[name].neuron.returns_late
+        self._add(f"fed_back_{name}", active if late else active - last)
         surrogate = self.layers[name].neuron.surrogate
         if layer.margin is not None and surrogate is not None:
             inside = layer.margin.abs() <= surrogate.half_width
@@ -130,15 +131,25 @@ class ActivityMetrics(Metric):
         return accumulates, multiplies
 
 
+def _count(train: Train) -> tuple[Tensor, Tensor, Tensor]:
+    """By neuron: spikes; steps of any sample with a spike; those of them that are a last step."""
+    if isinstance(train, Packed):
+        spikes = train.counts.sum(0, dtype=torch.long)
+        return spikes, spikes, train.last().sum(0, dtype=torch.long)
+    active = (train.spikes != 0).sum(1)
+    return train.spikes.sum((0, 1), dtype=torch.long), active.sum(0), active[-1]
+
+
 def _fan_out(weight: Tensor, active: Tensor) -> int:
     """Operations that `active` [channel] input events cause through `weight` [neuron, channel]."""
     return int(((weight != 0).sum(0) * active).sum())
 
 
-def _silent(readout: LayerActivity, rest: float) -> Tensor:
+def _silent(readout: LayerActivity, rest: Number) -> Tensor:
     """The samples for which the readout said nothing: no spike, or a membrane always at rest."""
-    if readout.spikes is not None:
-        return readout.spikes.sum((0, 2)) == 0
+    if readout.counts is not None:
+        return readout.counts.sum(1) == 0
     assert readout.membrane is not None
-    moved = ~torch.isclose(readout.membrane, torch.full_like(readout.membrane, rest), atol=0.0)
+    still = torch.as_tensor(rest).to(readout.membrane).expand_as(readout.membrane)
+    moved = ~torch.isclose(readout.membrane, still, atol=0.0)
     return ~moved.any(0).any(1)

@@ -1,9 +1,6 @@
 """Networks as lists of (synapse, neuron) layers."""
 
-from snnexp.models.initializers import Kaiming, Normal
-from snnexp.models.network import Layer, Network
-from snnexp.models.neurons import LI, LIF, CubaLI, CubaLIF, Neuron
-from snnexp.models.surrogates import (
+from snnexp.kernels.surrogates import (
     ArcTan,
     Boxcar,
     Exponential,
@@ -13,9 +10,13 @@ from snnexp.models.surrogates import (
     Surrogate,
     Triangle,
 )
+from snnexp.models.initializers import Kaiming, Normal
+from snnexp.models.network import Layer, Network
+from snnexp.models.neurons import IAF, LI, LIF, CubaLI, CubaLIF, Neuron
 from snnexp.models.synapses import Linear
 
 __all__ = [
+    "IAF",
     "LI",
     "LIF",
     "ArcTan",

@@ -4,19 +4,30 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol, cast, runtime_checkable
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from snnexp.activity import Activity, LayerActivity
+from snnexp.activity import Activity, LayerActivity, join
 from snnexp.checks import require, require_whole
-from snnexp.inputs import Dense, Inputs
+from snnexp.inputs import Dense, Inputs, Train
 from snnexp.kernels import Scan, State
 from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Linear
 
+SEGMENT = 500
+"""Steps that go through all layers together, at most: what only lives for a layer stays small."""
+
 
 @runtime_checkable
 class Backend(Protocol):
-    """How a network is run: three hooks, of which the ideal backend changes none."""
+    """How a network is run: three hooks, of which the ideal backend changes none.
+
+    checkpoint_every: steps of a segment of time, of which training keeps the state alone and runs
+    it again for the backward pass; None keeps everything.
+    """
+
+    checkpoint_every: int | None
 
     def weight(self, weight: Tensor) -> Tensor:
         """The weight as the device holds it."""
@@ -56,12 +67,18 @@ class Layer(nn.Module):
         self.synapse, self.neuron = synapse, neuron
 
     def forward(
-        self, inputs: Inputs, state: State | None, backend: Backend, membrane: bool, margin: bool
+        self,
+        inputs: Inputs | Train,
+        state: State | None,
+        backend: Backend,
+        membrane: bool,
+        margin: bool,
     ) -> tuple[LayerActivity, State]:
         current = self.synapse(inputs, backend.weight(self.synapse.weight))
         scan = backend.scan(self.neuron, current, inputs.num_steps, state, membrane, margin)
         trace = None if scan.membrane is None else backend.trace(scan.membrane)
-        return LayerActivity(scan.spikes, trace, scan.margin), scan.state
+        train = Dense(scan.spikes) if isinstance(scan.spikes, Tensor) else scan.spikes
+        return LayerActivity(train, trace, scan.margin), scan.state
 
 
 class Network(nn.Module):
@@ -111,22 +128,42 @@ class Network(nn.Module):
         record_membrane: bool = False,
         record_margin: bool = False,
     ) -> tuple[Activity, dict[str, State]]:
-        """Run one segment of time from `state` (None: every neuron at rest).
+        """Run from `state` (None: every neuron at rest), which may be that at the end of a run.
 
         record_membrane: keep the hidden layers' membranes (the readout's is always kept);
         record_margin: keep every spiking layer's distance to its threshold.
         """
+        every = self.backend.checkpoint_every
+        record = (record_membrane, record_margin)
+        if (every or SEGMENT) >= inputs.num_steps:
+            layers, state = self._run(inputs, state, *record)
+            return Activity(inputs, layers), state
+        parts = []
+        for segment in inputs.split(every or SEGMENT):
+            if every is not None and torch.is_grad_enabled():
+                part, state = checkpoint(self._run, segment, state, *record, use_reentrant=False)
+            else:
+                part, state = self._run(segment, state, *record)
+            parts.append(part)
+        assert state is not None
+        return Activity(inputs, join(parts)), state
+
+    def _run(
+        self,
+        inputs: Inputs,
+        state: dict[str, State] | None,
+        record_membrane: bool,
+        record_margin: bool,
+    ) -> tuple[dict[str, LayerActivity], dict[str, State]]:
         layers: dict[str, LayerActivity] = {}
         states: dict[str, State] = {}
-        flow = inputs
+        flow: Inputs | Train = inputs
         for name, layer in self.layers.items():
             membrane = record_membrane or name == "readout"
             before = state[name] if state is not None else None
             layers[name], states[name] = layer(flow, before, self.backend, membrane, record_margin)
-            spikes = layers[name].spikes
-            if spikes is not None:
-                flow = Dense(spikes)
-        return Activity(inputs, layers), states
+            flow = layers[name].train or flow
+        return layers, states
 
     def weights(self) -> dict[str, Tensor]:
         """Every synaptic matrix by layer, the recurrent ones as `<layer>_recurrent`."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from snnexp import kernels
 from snnexp.checks import require, require_between, require_choice, require_positive, require_whole
-from snnexp.kernels import NeuronParameters, Scan
-from snnexp.models.surrogates import Surrogate
+from snnexp.kernels import NeuronParameters, Number, Scan
+from snnexp.kernels.surrogates import Surrogate
 
 
 class Neuron(nn.Module):
@@ -23,7 +23,7 @@ class Neuron(nn.Module):
 
     surrogate: Surrogate | None = None
     spiking = True
-    rest = 0.0
+    rest: Number = 0.0
     """The membrane without input."""
     returns_late = False
     """Whether the spike that a step returns is that of the step before."""
@@ -58,8 +58,15 @@ class Neuron(nn.Module):
         """
         if self.constants is None:
             raise NotImplementedError(f"{type(self).__name__} has neither constants nor a scan")
-        traces = {"membrane": membrane, "margin": margin}
-        return kernels.scan(current, self.constants, recurrent, state, kernel="reference", **traces)
+        return kernels.scan(
+            current,
+            self.constants,
+            recurrent,
+            state,
+            membrane=membrane,
+            margin=margin,
+            kernel="reference",
+        )
 
 
 class LIF(Neuron):
@@ -109,6 +116,41 @@ class LIF(Neuron):
             attached=not detach_reset,
             before_reset=delay,
             returns_late=spike_from == "before",
+        )
+        super().__init__(size=size, dt=dt, recurrent=recurrent, constants=constants)
+        self.surrogate = surrogate
+
+
+class IAF(Neuron):
+    """Integrate and fire, without a leak: v(t) = v(t-1) + x(t), z(t) = H(v(t) - threshold).
+
+    H(0) = 1. multiple: z(t) = floor(v(t) / threshold) above the threshold, so that a neuron may
+    spike several times in a step. Then v(t) <- v(t) - threshold z(t), recorded after it.
+    detach_reset: the reset carries no gradient. As sinabs' IAF, whose surrogate gradient
+    exp(-|v - threshold| / (0.5 threshold)) is `Exponential` with alpha = 2 / threshold and
+    scale = threshold.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        dt: float,
+        threshold: float,
+        multiple: bool,
+        detach_reset: bool,
+        recurrent: bool,
+        surrogate: Surrogate,
+    ):
+        require_positive(threshold=threshold)
+        constants = NeuronParameters(
+            keep_mem=1.0,
+            threshold=threshold,
+            amount=threshold,
+            surrogate=surrogate,
+            strict=False,
+            multiple=multiple,
+            attached=not detach_reset,
         )
         super().__init__(size=size, dt=dt, recurrent=recurrent, constants=constants)
         self.surrogate = surrogate

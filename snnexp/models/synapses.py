@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from snnexp.inputs import Inputs
+from snnexp.inputs import Inputs, Train
 
 
 class Linear(nn.Module):
@@ -15,7 +15,7 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.zeros(num_outputs, num_inputs))
 
     def forward(
-        self, inputs: Inputs, weight: Float[Tensor, "neuron channel"]
+        self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel"]
     ) -> Float[Tensor, "time batch neuron"]:
         """The current that `inputs` causes through `weight`, the one that the backend holds."""
         return inputs.project(weight)

@@ -97,7 +97,7 @@ def made_activity(steps=4, dtype=torch.float32):
     margin = torch.full((steps, 2, 4), 1.0)
     margin[0, 0] = torch.tensor([0.0, SURROGATE.half_width, -SURROGATE.half_width, 0.03])
     layers = {
-        "hidden1": LayerActivity(spikes, None, margin),
+        "hidden1": LayerActivity(Dense(spikes), None, margin),
         "readout": LayerActivity(membrane=torch.zeros(steps, 2, 2)),
     }
     layers["readout"].membrane[1, 1] = 0.1

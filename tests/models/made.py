@@ -5,7 +5,7 @@ from functools import partial
 import torch
 
 from snnexp.backends import Ideal
-from snnexp.models import LI, LIF, CubaLI, CubaLIF, Network, Normal, SuperSpike
+from snnexp.models import IAF, LI, LIF, CubaLI, CubaLIF, Network, Normal, SuperSpike
 
 lif = partial(
     LIF,
@@ -17,6 +17,15 @@ lif = partial(
     detach_reset=True,
     spike_from="after",
     strict=True,
+    recurrent=False,
+    surrogate=SuperSpike(slope=5.0),
+)
+iaf = partial(
+    IAF,
+    dt=1e-3,
+    threshold=0.6,
+    multiple=False,
+    detach_reset=False,
     recurrent=False,
     surrogate=SuperSpike(slope=5.0),
 )
@@ -43,7 +52,9 @@ def network(sizes, neuron=lif, readout=li, std=3.0):
         num_inputs=sizes[0],
         num_outputs=sizes[-1],
         dt=neuron.keywords["dt"],
-        backend=Ideal(device="cpu", precision="32-true", devices=1, kernel="reference"),
+        backend=Ideal(
+            device="cpu", precision="32-true", devices=1, kernel="reference", checkpoint_every=None
+        ),
         hidden_sizes=list(sizes[1:-1]),
         neuron=neuron,
         readout=readout,

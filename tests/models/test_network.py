@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from snnexp.decoders import MaxOverTime
-from snnexp.inputs import Dense
+from snnexp.inputs import Dense, Events
 from snnexp.models import SuperSpike
 from tests.models.made import cuba_li, cuba_lif, li, lif, network
 
@@ -99,13 +99,38 @@ def test_two_segments_of_a_recurrent_network_equal_one_run(neuron, readout):
     first, state = net(Dense(x[:11]), **record)
     second, end = net(Dense(x[11:]), state, **record)
     for name, layer in whole.layers.items():
-        for what, recorded in vars(layer).items():
+        for what in ("spikes", "membrane", "margin"):
+            recorded = getattr(layer, what)
             parts = [getattr(part.layers[name], what) for part in (first, second)]
             if recorded is not None:
                 torch.testing.assert_close(torch.cat(parts), recorded, rtol=0, atol=1e-12)
         for a, b in zip(last[name], end[name], strict=True):
             torch.testing.assert_close(b, a, rtol=0, atol=1e-12)
     assert all(layer.spikes.sum() > 10 for layer in whole.hidden.values())
+
+
+@pytest.mark.parametrize("kernel", ["reference", "torch", "numba"])
+@pytest.mark.parametrize("every", [1, 7, 29, 30, 100])
+@pytest.mark.parametrize("neuron", [RECURRENT, partial(cuba_lif, recurrent=True)])
+def test_checkpoints_change_neither_values_nor_gradients(neuron, every, kernel):
+    net, x = network((5, 7, 6, 3), neuron).double(), spikes(30, 4, 5, 0.5)
+    net.backend.kernel = kernel
+    events = Events(*x.nonzero(as_tuple=True), *x.shape)
+    outcomes = []
+    for net.backend.checkpoint_every, inputs in (
+        (None, Dense(x)),
+        (every, Dense(x)),
+        (every, events),
+    ):
+        activity, state = net(inputs)
+        counts = [layer.counts.square().sum() for layer in activity.hidden.values()]
+        loss = activity.readout.membrane.square().sum() + sum(counts)
+        gradients = torch.autograd.grad(loss, list(net.parameters()))
+        assert activity.layers["hidden1"].spikes.shape == (30, 4, 7)
+        outcomes.append([activity.readout.membrane, *counts, *state.values(), *gradients])
+    for checkpointed in outcomes[1:]:
+        for expected, found in zip(outcomes[0], checkpointed, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_layers_weights_and_records():

@@ -25,6 +25,7 @@ PUBLISHED = {
     "gaussian": lambda x: math.exp(-(x**2) / 0.18) / math.sqrt(math.pi * 0.18),  # 2 sigma^2 = 0.18
     "triangle": lambda x: 0.3 * max(0, 1 - abs(x)),  # Bellec et al. 2018
     "boxcar": lambda x: float(abs(x) <= 0.5),  # Bittar & Garner 2022
+    "exponential_sinabs": lambda x: math.exp(-abs(x) / 0.5),
     "exponential": lambda x: 0.4 * 5 / 2 * math.exp(-5 * abs(x)),  # SLAYER's
 }
 OPTIONS = {

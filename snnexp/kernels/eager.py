@@ -1,0 +1,195 @@
+"""The loop over time by torch's own operations, in place, with a hand-derived backward pass.
+
+It needs no compiler and runs on every device; `fused` does the same faster on a CPU.
+"""
+
+import torch
+from torch import Tensor
+
+from snnexp.kernels.surrogates import FORMULAS, on_tensors
+from snnexp.kernels.switches import NUMBERS, Switches
+
+Outcome = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def forward(
+    current: Tensor,
+    table: Tensor,
+    recurrent: Tensor | None,
+    initial: Tensor,
+    measured: Tensor | None,
+    given: Tensor | None,
+    switches: Switches,
+    shape: list[float],
+    steps: int,
+) -> Outcome:
+    """All steps from the state `initial` [4, batch, neuron]; see `operators.scan`."""
+    s = switches
+    a, b, g, c, threshold, amount, late, to = table.unbind(0)
+    state = initial.clone()
+    v, i, z, r = state.unbind(0)
+    _, batch, size = initial.shape
+    new = initial.new_empty
+    words = new(0, batch, (size + 63) // 64, dtype=torch.int64)
+    spikes, margin = (new(steps if s.spiking else 0, batch, size) for _ in "zu")
+    membrane = new(steps if s.membrane else 0, batch, size)
+    synaptic = new(steps if s.synaptic else 0, batch, size)
+    history = new(2 if s.history else 0, steps, batch, size)
+    held = new(steps if s.refractory_steps else 0, batch, size)
+    for t in range(steps):
+        x = current[t if len(current) > 1 else 0]
+        if recurrent is not None:
+            x = torch.addmm(x, z, recurrent.t())
+        drive = i.clone() if s.delayed else i
+        i.mul_(a).add_(x)
+        w = torch.addcmul(c, v, b).addcmul_(drive, g)
+        if s.late:
+            w.addcmul_(z, late, value=-1)
+        if given is not None:
+            w.copy_(given[t])
+        v.copy_(w)
+        if s.spiking:
+            u = torch.sub(w, threshold, out=margin[t])
+            z.copy_(_fire(u, w, threshold, s, shape) if measured is None else measured[t])
+            h = torch.gt(r, 0, out=held[t]) if s.refractory_steps else None
+            if h is not None:
+                z.mul_(1 - h if measured is None else 1)
+                fired = z > 0
+                r.sub_(1).clamp_(min=0).masked_fill_(fired, s.refractory_steps)
+            spikes[t] = z
+            if given is None and s.hard:
+                clamp = z if h is None else torch.maximum(z, h)
+                v.addcmul_(clamp, to - w)
+            elif given is None:
+                v.addcmul_(z, amount, value=-1)
+        if s.membrane:
+            membrane[t] = w if s.before_reset else v
+        if s.synaptic:
+            synaptic[t] = i
+        if s.history:
+            history[0, t], history[1, t] = v, i
+    counts = spikes.sum(0)
+    return spikes, counts, margin, membrane, synaptic, history, state, words, held
+
+
+def _fire(u: Tensor, w: Tensor, threshold: Tensor, s: Switches, shape: list[float]) -> Tensor:
+    if s.smooth:
+        return on_tensors(FORMULAS[s.formula].rise)(u, *shape, 1.0)
+    z = (u > 0 if s.strict else u >= 0).to(u.dtype)
+    return z.mul_((w / threshold).floor_().clamp_(min=1)) if s.multiple else z
+
+
+def backward(
+    table: Tensor,
+    recurrent: Tensor | None,
+    initial: Tensor,
+    record: tuple[Tensor, ...],
+    given: bool,
+    gradients: tuple[Tensor | None, ...],
+    switches: Switches,
+    shape: list[float],
+    steps: int,
+    static: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The adjoint of `forward`; see `operators.scan_backward`."""
+    s = switches
+    a, b, g, _, threshold, amount, late, to = table.unbind(0)
+    _, spikes, margin, history, held = record
+    to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
+    back = torch.zeros_like(initial) if to_state is None else to_state.clone()
+    v, i, f, _ = back.unbind(0)
+    whole = not static or recurrent is not None
+    out = initial.new_empty(steps, *initial.shape[1:]) if whole else torch.zeros_like(initial[:1])
+    to_table = torch.zeros_like(table[: len(table) if s.history else 0])
+    bump = on_tensors(FORMULAS[s.formula].bump)
+    for t in range(steps - 1, -1, -1):
+        if to_membrane is not None and not s.before_reset:
+            v.add_(to_membrane[t])
+        after, w_ = v.clone() if s.history else v, None
+        k = h = None
+        if s.spiking:
+            u, k = margin[t], spikes[t]
+            slope = bump(u, *shape, 1.0)
+            if s.refractory_steps:
+                h = held[t]
+                slope = slope * (1 - h)
+            if not given and s.attached:
+                if s.hard:
+                    f.addcmul_(v, to - u - threshold)
+                else:
+                    f.addcmul_(v, amount, value=-1)
+            for gradient in (to_spikes, to_counts):
+                if gradient is not None:
+                    f.add_(gradient if gradient is to_counts else gradient[t])
+            if not given and s.hard:
+                v.mul_(1 - k)
+                if h is not None:
+                    v.mul_(1 - h)
+            w_ = slope.mul_(f)
+            if to_margin is not None:
+                w_.add_(to_margin[t])
+        w = v if w_ is None else v + w_
+        if to_membrane is not None and s.before_reset:
+            w = w + to_membrane[t]
+        if to_synaptic is not None:
+            i.add_(to_synaptic[t])
+        x = i.clone() if s.delayed else torch.addcmul(i, g, w)
+        if s.history:
+            z = initial[2] if t == 0 or not s.spiking else spikes[t - 1]
+            old_v, old_i = (initial[0], initial[1]) if t == 0 else history[:, t - 1]
+            drive = old_i if s.delayed else history[1, t]
+            _add_to_table(to_table, s, given, w, after, w_, x, k, h, old_v, old_i, drive, z)
+        torch.mul(x, a, out=i)
+        if s.delayed:
+            i.addcmul_(g, w)
+        if s.late and s.attached:
+            torch.mul(w, -late, out=f)
+        elif s.spiking:
+            f.zero_()
+        torch.mul(w, b, out=v)
+        if recurrent is not None:
+            f.addmm_(x, recurrent)
+        if whole:
+            out[t] = x
+        else:
+            out[0] += x
+    to_recurrent = initial.new_empty(0, initial.shape[2])
+    if recurrent is not None:
+        to_recurrent = out[0].t() @ initial[2]
+        to_recurrent += out[1:].flatten(0, 1).t() @ spikes[:-1].flatten(0, 1)
+        out = out.sum(0, keepdim=True) if static else out
+    back[3] = 0
+    return out, to_table, to_recurrent, back
+
+
+def _add_to_table(
+    to_table: Tensor,
+    s: Switches,
+    given: bool,
+    w: Tensor,
+    v: Tensor,
+    u: Tensor | None,
+    x: Tensor,
+    k: Tensor | None,
+    h: Tensor | None,
+    old_v: Tensor,
+    old_i: Tensor,
+    drive: Tensor,
+    old_z: Tensor,
+) -> None:
+    """Gradients of `NUMBERS` from one step; v is v's before the reset's derivative."""
+    parts = {
+        "keep_syn": x * old_i,
+        "keep_mem": w * old_v,
+        "gain": w * drive,
+        "drift": w,
+        "late": -w * old_z,
+    }
+    if u is not None and k is not None:
+        parts["threshold"] = -u
+        if not given and s.hard:
+            parts["to"] = v * (k if h is None else torch.maximum(k, h))
+        elif not given:
+            parts["amount"] = -v * k
+    for name, part in parts.items():
+        to_table[NUMBERS.index(name)] += part.sum(0)

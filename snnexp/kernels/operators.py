@@ -1,0 +1,323 @@
+"""The kernels as custom operators of torch: with fake kernels, gradients and a rule for autocast.
+
+They take and give plain tensors. What is not recorded, or not there, has no first dimension.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnexp.kernels import compiled, eager
+from snnexp.kernels.switches import NUMBERS, Switches
+
+SPARSE = 0.3
+"""Share of spikes up to which adding rows of weights is faster than a matrix product."""
+
+
+_LIBRARY = torch.library.Library("snnexp", "FRAGMENT")
+
+
+class Operator:
+    """A function of tensors as `torch.ops.snnexp.<name>`, with what torch asks of an operator.
+
+    Not by `torch.library.custom_op`, which imports torch's compiler (2 s) at its first call. Where
+    nobody watches (no compiler, export or autocast) a call goes past torch's dispatcher, whose
+    bookkeeping in Python takes longer than a small scan.
+    """
+
+    def __init__(self, function: Callable):
+        self.function = self.direct = function
+        name = function.__name__
+        _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()))
+        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+        self.registered = getattr(torch.ops.snnexp, name).default
+        self.__doc__ = function.__doc__
+
+    def __call__(self, first: Tensor, *rest: Any) -> Any:
+        watched = (
+            torch.compiler.is_compiling()
+            or not isinstance(first, Tensor)
+            or type(first) not in (Tensor, torch.nn.Parameter)
+            or torch.is_autocast_enabled(first.device.type)
+        )
+        return (self.registered if watched else self.direct)(first, *rest)
+
+    def fake(self, function: Callable) -> None:
+        """Register what gives empty tensors of the right shape."""
+        torch.library.register_fake(self.registered, function, lib=_LIBRARY)
+
+    def gradient(self, backward: Callable, setup: Callable | None = None) -> None:
+        """Register the backward pass; `setup(ctx, inputs, output)` keeps what it needs."""
+        torch.library.register_autograd(
+            self.registered, backward, setup_context=setup, lib=_LIBRARY
+        )
+        function = self.function
+
+        class Direct(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, *inputs: Any) -> Any:
+                output = function(*inputs)
+                if setup is not None:
+                    setup(ctx, inputs, output)
+                return output
+
+            @staticmethod
+            def backward(ctx: Any, *gradients: Any) -> Any:
+                return backward(ctx, *gradients)
+
+        self.direct = Direct.apply
+
+    def autocast(self, dtype: torch.dtype) -> None:
+        """Under autocast the operator's floats are cast to `dtype`."""
+        for device in ("cpu", "cuda"):
+            torch.library.register_autocast(self.registered, device, dtype, lib=_LIBRARY)
+
+
+def _kernel(name: str) -> Any:
+    """The module that runs it."""
+    if name == "torch":
+        return eager
+    return compiled.load()
+
+
+@Operator
+def scan(
+    current: Tensor,
+    table: Tensor,
+    recurrent: Tensor | None,
+    initial: Tensor,
+    measured: Tensor | None,
+    given: Tensor | None,
+    switches: list[int],
+    shape: list[float],
+    steps: int,
+    kernel: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """All steps over current [time or 1, batch, neuron] from `initial` [4, batch, neuron].
+
+    table: see `NeuronParameters.table`. recurrent: [to, from]. measured, given: `Measured`'s spikes
+    and membrane. switches: `Switches`. shape: the surrogate's p and q.
+    Returns the spikes as floats (a link without values if they are packed), counts [batch, neuron],
+    margin, membrane, synaptic current, history [2, time, batch, neuron], the state at the end, the
+    spikes as words, and where v was held (as words, by kernel `torch` as floats); as `switches`
+    asks.
+    """
+    s = Switches(*switches)
+    spikes, *rest = _kernel(kernel).forward(
+        current, table, recurrent, initial, measured, given, s, shape, steps
+    )
+    if s.spiking and s.packed:
+        spikes = _link(initial, steps)
+    return spikes, *rest  # type: ignore[return-value]
+
+
+def _link(initial: Tensor, steps: int) -> Tensor:
+    return initial.new_zeros(1).expand(steps, *initial.shape[1:])
+
+
+@scan.fake
+def _(current, table, recurrent, initial, measured, given, switches, shape, steps, kernel):
+    s = Switches(*switches)
+    _, batch, size = initial.shape
+    words = (size + 63) // 64
+    new = initial.new_empty
+    bits = {"dtype": torch.int64}
+    refractory = steps if s.refractory_steps else 0
+    packed = s.spiking and s.packed
+    return (
+        _link(initial, steps) if packed else new(steps if s.spiking else 0, batch, size),
+        new(batch, size),
+        new(steps if s.spiking and s.margin else 0, batch, size),
+        new(steps if s.membrane else 0, batch, size),
+        new(steps if s.synaptic else 0, batch, size),
+        new(2 if s.history else 0, steps, batch, size),
+        new(4, batch, size),
+        new(steps if packed else 0, batch, words, **bits),
+        new(refractory, batch, size)
+        if kernel == "torch"
+        else new(refractory, batch, words, **bits),
+    )
+
+
+@Operator
+def scan_backward(
+    table: Tensor,
+    recurrent: Tensor | None,
+    initial: Tensor,
+    record: list[Tensor],
+    given: bool,
+    to_spikes: Tensor | None,
+    to_counts: Tensor | None,
+    to_margin: Tensor | None,
+    to_membrane: Tensor | None,
+    to_synaptic: Tensor | None,
+    to_state: Tensor | None,
+    switches: list[int],
+    shape: list[float],
+    steps: int,
+    static: bool,
+    kernel: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The adjoint of `scan`: gradients of current, table, recurrent weight and initial state.
+
+    record: words, spikes, margin, history and held as `scan` filled them. static: the current had
+    one step for all.
+    """
+    gradients = (to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state)
+    return _kernel(kernel).backward(
+        table, recurrent, initial, tuple(record), given, gradients, Switches(*switches), shape,
+        steps, static,
+    )  # fmt: skip
+
+
+@scan_backward.fake
+def _(table, recurrent, initial, record, given, *rest):
+    *_, switches, _shape, steps, static, _kernel_name = rest
+    new = initial.new_empty
+    size = initial.shape[2]
+    return (
+        new(1 if static else steps, *initial.shape[1:]),
+        new(len(NUMBERS) if Switches(*switches).history else 0, size),
+        new(size if recurrent is not None else 0, size),
+        new(initial.shape),
+    )
+
+
+def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
+    current, table, recurrent, initial, _, given, switches, shape, steps, kernel = inputs
+    spikes, _, margin, _, _, history, _, words, held = output
+    ctx.set_materialize_grads(False)
+    none = margin[:0]
+    packed = Switches(*switches).packed
+    ctx.save_for_backward(
+        table, recurrent, initial, words, none if packed else spikes, margin, history, held
+    )
+    ctx.rest = (switches, shape, steps, len(current) < steps, kernel)
+    ctx.given = given is not None
+
+
+def _scan_backward(ctx: Any, *gradients: Any) -> Any:
+    table, recurrent, initial, *record = ctx.saved_tensors
+    to_spikes, to_counts, to_margin, to_membrane, to_synaptic, _, to_state, _, _ = gradients
+    given = (to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state)
+    if all(gradient is None for gradient in given):
+        return (None,) * 10
+    out, to_table, to_recurrent, to_initial = scan_backward(
+        table, recurrent, initial, record, ctx.given, *given, *ctx.rest
+    )
+    to_recurrent = None if recurrent is None else to_recurrent
+    to_table = to_table if len(to_table) else None
+    return out, to_table, to_recurrent, to_initial, *(None,) * 6
+
+
+scan.gradient(_scan_backward, _keep)
+
+
+@Operator
+def project(words: Tensor, link: Tensor, weight: Tensor) -> Tensor:
+    """Current [time, batch, neuron] of packed spikes through weight [neuron, channel]."""
+    return _kernel("numba").project_words(words, weight)
+
+
+@project.fake
+def _(words, link, weight):
+    return weight.new_empty(words.shape[0], words.shape[1], weight.shape[0])
+
+
+@Operator
+def project_backward(words: Tensor, lines: Tensor, channels: int) -> Tensor:
+    """The gradient [neuron, channel] of `project`'s weight; lines: the current's."""
+    return _kernel("numba").gather_words(words, lines, channels).contiguous()
+
+
+@project_backward.fake
+def _(words, lines, channels):
+    return lines.new_empty(lines.shape[2], channels)
+
+
+def _keep_projection(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    words, _, weight = inputs
+    ctx.save_for_backward(words, weight)
+
+
+def _project_backward(ctx: Any, lines: Tensor) -> Any:
+    words, weight = ctx.saved_tensors
+    _, to_link, to_weight = ctx.needs_input_grad
+    return (
+        None,
+        torch.matmul(lines, weight) if to_link else None,
+        project_backward(words, lines, weight.shape[1]) if to_weight else None,
+    )
+
+
+project.gradient(_project_backward, _keep_projection)
+
+
+@Operator
+def unpack(words: Tensor, link: Tensor) -> Tensor:
+    """Packed spikes as floats, [time, batch, neuron]."""
+    return _kernel("numba").unpack(words, link.shape[2], link.dtype)
+
+
+@unpack.fake
+def _(words, link):
+    return link.new_empty(link.shape)
+
+
+unpack.gradient(lambda ctx, gradient: (None, gradient))
+
+
+@Operator
+def project_events(start: Tensor, channel: Tensor, weight: Tensor, batch: int) -> Tensor:
+    """Current [time, batch, neuron] of events in the order of their rows (step, sample).
+
+    start: [time x batch + 1], where each row's events begin. channel: int32, one an event.
+    """
+    return _kernel("numba").project_events(start, channel, weight, batch)
+
+
+@project_events.fake
+def _(start, channel, weight, batch):
+    return weight.new_empty((start.shape[0] - 1) // batch, batch, weight.shape[0])
+
+
+@Operator
+def project_events_backward(start: Tensor, channel: Tensor, lines: Tensor, channels: int) -> Tensor:
+    """The gradient [neuron, channel] of `project_events`' weight; lines: the current's."""
+    return _kernel("numba").gather_events(start, channel, lines, channels).contiguous()
+
+
+@project_events_backward.fake
+def _(start, channel, lines, channels):
+    return lines.new_empty(lines.shape[2], channels)
+
+
+def _keep_events(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    start, channel, weight, _ = inputs
+    ctx.save_for_backward(start, channel)
+    ctx.channels = weight.shape[1]
+
+
+def _events_backward(ctx: Any, lines: Tensor) -> Any:
+    start, channel = ctx.saved_tensors
+    return None, None, project_events_backward(start, channel, lines, ctx.channels), None
+
+
+project_events.gradient(_events_backward, _keep_events)
+
+for _operator in (scan, project, project_events):
+    _operator.autocast(torch.float32)
+
+
+def pack(spikes: Tensor) -> tuple[Tensor, int]:
+    """Words of dense spikes [time, batch, neuron], and their number; -1 if they are not binary."""
+    return _kernel("numba").pack(spikes)
+
+
+def sort_events(
+    step: Tensor, sample: Tensor, channel: Tensor, steps: int, batch: int
+) -> tuple[Tensor, Tensor]:
+    """What `project_events` takes, from events in any order."""
+    return _kernel("numba").sort_events(step, sample, channel, steps, batch)

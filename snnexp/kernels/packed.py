@@ -1,0 +1,70 @@
+"""Binary spikes as bits, which gradients pass all the same."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from snnexp.kernels import operators
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Binary spikes [time, batch, neuron] at one bit each, in one or more segments of time.
+
+    words: of each segment int64 [time, batch, word]; bit n % 64 of word n // 64 is neuron n.
+    links: of each segment a float tensor [time, batch, neuron] through which gradients of the
+    spikes go; it has no memory of its own and its values mean nothing.
+    counts: spikes by sample and neuron, [batch, neuron], differentiable.
+    """
+
+    words: tuple[Tensor, ...]
+    links: tuple[Tensor, ...]
+    counts: Tensor
+
+    @property
+    def num_steps(self) -> int:
+        return sum(len(words) for words in self.words)
+
+    @property
+    def batch_size(self) -> int:
+        return self.counts.shape[0]
+
+    @property
+    def num_channels(self) -> int:
+        return self.counts.shape[1]
+
+    def dense(self) -> Tensor:
+        """[time, batch, neuron] as floats, differentiable; made anew at each call."""
+        pairs = zip(self.words, self.links, strict=True)
+        parts = [operators.unpack(words, link) for words, link in pairs]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def last(self) -> Tensor:
+        """The last step's spikes as floats, [batch, neuron]."""
+        return operators.unpack(self.words[-1][-1:], self.links[-1][-1:].detach())[0]
+
+    def project(self, weight: Tensor) -> Tensor:
+        """The current [time, batch, neuron] that the spikes cause through weight [neuron, channel].
+
+        By adding a row of weights a spike, or by one matrix product where many spike.
+        """
+        total = self.num_steps * self.counts.numel()
+        if float(self.counts.detach().sum()) > operators.SPARSE * total:
+            return torch.nn.functional.linear(self.dense(), weight)
+        pairs = zip(self.words, self.links, strict=True)
+        parts = [operators.project(words, link, weight) for words, link in pairs]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def to(self, device: torch.device | str) -> "Packed":
+        """The same record on `device`."""
+        links = tuple(link[:1, :1, :1].to(device).expand(link.shape) for link in self.links)
+        words = tuple(words.to(device) for words in self.words)
+        return Packed(words, links, self.counts.to(device))
+
+
+def join(parts: list[Packed]) -> Packed:
+    """Consecutive segments of time as one."""
+    words = tuple(words for part in parts for words in part.words)
+    links = tuple(link for part in parts for link in part.links)
+    return Packed(words, links, torch.stack([part.counts for part in parts]).sum(0))

@@ -1,0 +1,34 @@
+"""The numbers and the switches of a neuron's update, as kernels take them."""
+
+from typing import NamedTuple
+
+NUMBERS = ("keep_syn", "keep_mem", "gain", "drift", "threshold", "amount", "late", "to")
+"""The numbers of `NeuronParameters` that the update reads, in the order of `table`."""
+
+
+class Switches(NamedTuple):
+    """What a kernel's update does, and what it records, as whole numbers.
+
+    Up to `strict` they say how `NeuronParameters` is gone through: `formula` is the surrogate's
+    place in `FORMULAS`, `late` whether that number can differ from 0, `direct` that w(t) is just
+    keep_mem v(t-1) + x(t). The others say which records are filled: spikes as bits, the margin, the
+    membrane, the synaptic current, and v and i for the gradients of the table.
+    """
+
+    spiking: int
+    hard: int
+    delayed: int
+    attached: int
+    before_reset: int
+    multiple: int
+    smooth: int
+    refractory_steps: int
+    formula: int
+    late: int
+    direct: int
+    strict: int
+    packed: int
+    margin: int
+    membrane: int
+    synaptic: int
+    history: int

@@ -1,0 +1,151 @@
+"""The custom operators as torch checks them, and what packed spikes and events become."""
+
+import pytest
+import torch
+from torch.library import opcheck
+
+from snnexp import kernels
+from snnexp.inputs import Dense, Events, Static
+from snnexp.kernels import operators
+from snnexp.kernels.scan import switches
+from tests.kernels.scans import INTEGRATORS, SPIKING
+from tests.models import made
+
+
+def arguments(p, kernel, *, recurrent, history, packed):
+    """Those of the operator `scan`."""
+    current, state = torch.randn(5, 2, 3), torch.zeros(4, 2, 3)
+    asked = switches(
+        p, False, packed=packed, margin=True, membrane=True, synaptic=True, history=history
+    )
+    weight = torch.randn(3, 3, requires_grad=True) if recurrent else None
+    table = p.table(current).clone().requires_grad_(history)
+    rest = (list(asked), [3.0, 1.0], 5, kernel)
+    return current.requires_grad_(), table, weight, state.requires_grad_(), None, None, *rest
+
+
+@pytest.mark.parametrize("kernel", ["torch", "numba"])
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("history", [False, True])
+@pytest.mark.parametrize("name", [next(iter(SPIKING)), list(SPIKING)[-3], "li"])
+def test_scan_is_a_sound_operator(name, history, recurrent, kernel):
+    p = (SPIKING | INTEGRATORS)[name]
+    packed = kernel == "numba" and p.surrogate is not None
+    inputs = arguments(
+        p, kernel, recurrent=recurrent and p.surrogate is not None, history=history, packed=packed
+    )
+    opcheck(operators.scan.registered, inputs)
+
+
+def packed(steps=6, batch=3, size=70, dtype=torch.float32):
+    """A layer's packed spikes, with the current that gradients reach."""
+    current = torch.randn(steps, batch, size, dtype=dtype, requires_grad=True)
+    scan = kernels.scan(current, made.lif(size=1).constants, kernel="numba")
+    return scan.spikes, current
+
+
+def test_projections_are_sound_operators():
+    train, _ = packed()
+    weight = torch.randn(4, 70, requires_grad=True)
+    words, link = train.words[0], train.links[0].detach().requires_grad_()
+    opcheck(operators.project.registered, (words, link, weight))
+    opcheck(operators.unpack.registered, (words, link))
+    step, sample, channel = (torch.randint(n, (20,)) for n in (6, 3, 70))
+    start, ordered = operators.sort_events(step, sample, channel, 6, 3)
+    opcheck(operators.project_events.registered, (start, ordered, weight, 3))
+
+
+@pytest.mark.parametrize("outputs", [1, 10, 64, 130])
+def test_packed_spikes_project_as_dense_ones_do(outputs):
+    train, current = packed(dtype=torch.double)
+    weight = torch.randn(outputs, 70, dtype=torch.double, requires_grad=True)
+    upstream = torch.randn(6, 3, outputs, dtype=torch.double)
+    results = []
+    for spikes in (train.project(weight), torch.nn.functional.linear(train.dense(), weight)):
+        gradients = torch.autograd.grad(spikes, (weight, current), upstream, retain_graph=True)
+        results.append((spikes, *gradients))
+    assert train.counts.sum() > 10
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(train.counts, train.dense().sum(0))
+    assert torch.equal(train.last(), train.dense()[-1])
+
+
+def test_many_spikes_are_projected_by_one_product():
+    current = torch.full((4, 2, 65), 2.0, dtype=torch.double, requires_grad=True)
+    train = kernels.scan(current, made.lif(size=1).constants, kernel="numba").spikes
+    weight = torch.randn(3, 65, dtype=torch.double)
+    assert train.counts.sum() == 4 * 2 * 65
+    torch.testing.assert_close(train.project(weight), weight.sum(1).expand(4, 2, 3))
+
+
+def test_segments_join_to_the_whole():
+    train, current = packed(dtype=torch.double)
+    constants = made.lif(size=1).constants
+    first = kernels.scan(current[:2], constants, kernel="numba")
+    rest = kernels.scan(current[2:], constants, state=first.state, kernel="numba")
+    joined = kernels.join([first.spikes, rest.spikes])
+    weight = torch.randn(5, 70, dtype=torch.double)
+    for whole, parts in (
+        (train.dense(), joined.dense()),
+        (train.project(weight), joined.project(weight)),
+        (train.counts, joined.counts),
+    ):
+        torch.testing.assert_close(parts, whole)
+        expected, found = (torch.autograd.grad(x.square().sum(), current, retain_graph=True)[0]
+                           for x in (whole, parts))  # fmt: skip
+        torch.testing.assert_close(found, expected)
+    assert (joined.num_steps, joined.batch_size, joined.num_channels) == (6, 3, 70)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+@pytest.mark.parametrize("outputs", [1, 7, 40])
+def test_events_project_as_dense_spikes_do(ordered, outputs):
+    """Some fall into one bin, and most rows are empty."""
+    rows = torch.randint(8 * 3, (40,))
+    rows = rows.sort().values if ordered else rows
+    channel = torch.randint(70, (40,))
+    channel[0], channel[1], rows[1] = 5, 5, rows[0]
+    events = Events(rows // 3, rows % 3, channel, 8, 3, 70)
+    weight = torch.randn(outputs, 70, dtype=torch.double, requires_grad=True)
+    upstream = torch.randn(8, 3, outputs, dtype=torch.double)
+    dense = events.dense().double()
+    assert dense.max() == 2
+    expected = torch.nn.functional.linear(dense, weight)
+    found = events.project(weight)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(x, weight, upstream)[0] for x in (expected, found)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("kind", ["few", "many", "counts", "halves"])
+def test_dense_spikes_project_alike_whatever_they_are(kind):
+    spikes = (torch.rand(9, 4, 100) < (0.7 if kind == "many" else 0.1)).double()
+    spikes = spikes * {"counts": 3, "halves": 0.5}.get(kind, 1)
+    weight = torch.randn(6, 100, dtype=torch.double, requires_grad=True)
+    found, expected = Dense(spikes).project(weight), torch.nn.functional.linear(spikes, weight)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(x.square().sum(), weight)[0] for x in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 8, 20])
+def test_inputs_split_in_time(steps):
+    rows = torch.randint(8 * 3, (40,))
+    events = Events(rows // 3, rows % 3, torch.randint(7, (40,)), 8, 3, 7)
+    for inputs in (events, Dense(events.dense()), Static(torch.rand(3, 7), 8)):
+        parts = inputs.split(steps)
+        assert [part.num_steps for part in parts] == [
+            min(steps, 8 - start) for start in range(0, 8, steps)
+        ]
+        assert torch.equal(torch.cat([part.dense() for part in parts]), inputs.dense())
+
+
+@pytest.mark.parametrize("kernel", ["torch", "numba"])
+def test_autocast_leaves_the_scan_in_float32(kernel):
+    current = torch.randn(5, 2, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = kernels.scan(current.bfloat16(), made.lif(size=1).constants, kernel=kernel)
+        whole = kernels.scan(current.bfloat16().float(), made.lif(size=1).constants, kernel=kernel)
+    assert half.state.dtype == torch.float32
+    assert torch.equal(half.state, whole.state)
