@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnexp import complaints, config, console, folders
+from snnexp import allocator, complaints, config, console, folders
 from snnexp.config import check
 from snnexp.errors import ConfigError, RunError, UserError
 
@@ -113,12 +113,20 @@ def _task(cfg: DictConfig) -> Any:
     check(cfg)
     from snnexp import experiment
 
+    _set_allocator(cfg)
     console.quieten_lightning()
     folder = Path(HydraConfig.get().runtime.output_dir)
     folders.claim(folder, cfg)  # an experiment may have dropped the callback
     result = _guarded(folder, lambda: experiment.run(cfg, folder))
     wanted = OmegaConf.to_container(cfg.objectives)
     return result.objectives(wanted)  # type: ignore[arg-type]
+
+
+def _set_allocator(cfg: DictConfig) -> None:
+    if OmegaConf.select(cfg, "backend.checkpoint_every") is None:
+        allocator.keep_memory()
+    else:
+        allocator.return_memory()
 
 
 def _resume(folder: str, rest: list[str]) -> None:
@@ -130,6 +138,7 @@ def _resume(folder: str, rest: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     from snnexp import session
 
+    _set_allocator(folders.saved_config(folder))
     console.quieten_lightning()
     _guarded(Path(folder), lambda: session.resume(folder))
 
