@@ -6,6 +6,11 @@ run in turn, A B A B, in one process; the ratio is the median over pairs, with i
 machines drift by more than kernels differ. Compilation and warm-up come before and are told apart.
 
     python scripts/benchmark.py W1 W3 --pairs 30 --json times.json
+    python scripts/benchmark.py --kernel numba torch     # kernels side by side
+    python scripts/benchmark.py --peers                  # whatever of the other libraries is there
+    python scripts/benchmark.py --memory                 # peak memory of a step of 2000 time steps
+    python scripts/benchmark.py --scaling                # against steps, neurons and batch
+    python scripts/benchmark.py --epoch                  # an epoch of train.py against a tutorial's
 """
 
 import argparse
@@ -14,221 +19,37 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
-from torch.nn import functional
 
-from snnexp.backends import Ideal
-from snnexp.inputs import Dense, Events, Inputs, Static
+from benchmarks import epochs, memory, peers, scaling
+from benchmarks.workloads import WORKLOADS, Step, ours, plain
+from snnexp import allocator
 from snnexp.kernels import KERNELS
-from snnexp.models import LI, LIF, ArcTan, CubaLI, CubaLIF, Network, Normal, SuperSpike
 
-Step = Callable[[], None]
-DECAY, CUBA_DECAY = 0.95, 0.85
-LIF_SURROGATE, CUBA_SURROGATE = ArcTan(slope=3.14159, peak=1.0), SuperSpike(slope=20.0)
+IDLE = 0.25
+"""Load by other processes, in cores, above which a note stands under the table."""
 
 
-def workload(name: str, kernel: str) -> tuple[Step, Step]:
-    """A training step of ours with `kernel`, and of the plain loop, on the same made data."""
-    torch.manual_seed(0)
-    return WORKLOADS[name](kernel)
-
-
-def static_lif(kernel: str) -> tuple[Step, Step]:
-    """784-1000-10 LIF, 25 steps of a static image, batch 128, cross entropy over time."""
-    steps, batch = 25, 128
-    values = torch.rand(batch, 784) * (torch.rand(batch, 784) < 0.2)
-    labels = torch.randint(10, (batch,))
-
-    def loss(trace: Tensor) -> Tensor:
-        return functional.cross_entropy(trace.flatten(0, 1), labels.repeat(steps)) * steps
-
-    ours = _network(kernel, [784, 1000, 10], _lif(False), _lif(False))
-    plain = PlainLIF([784, 1000, 10], recurrent=False, spiking_readout=True)
-    inputs = Static(values, steps)
-    return _step(ours, inputs, loss), _plain_step(plain, [values] * steps, loss)
-
-
-def recurrent_lif(channels: int, density: float, events: bool, kernel: str) -> tuple[Step, Step]:
-    """C-128-128-20 recurrent LIF and LI, 128 steps, batch 256, cross entropy of the integral."""
-    steps, batch = 128, 256
-    spikes = (torch.rand(steps, batch, channels) < density).float()
-    labels = torch.randint(20, (batch,))
-
-    def loss(trace: Tensor) -> Tensor:
-        return functional.cross_entropy(trace.sum(0), labels)
-
-    sizes = [channels, 128, 128, 20]
-    ours = _network(kernel, sizes, _lif(True), partial(LI, beta=DECAY, normalized=False))
-    plain = PlainLIF(sizes, recurrent=True, spiking_readout=False)
-    inputs: Inputs = Dense(spikes)
-    if events:
-        step, sample, channel = spikes.nonzero(as_tuple=True)
-        inputs = Events(step, sample, channel, steps, batch, channels)
-    return _step(ours, inputs, loss), _plain_step(plain, spikes, loss)
-
-
-def cuba_lif(kernel: str) -> tuple[Step, Step]:
-    """5-120-3 current-based LIF and LI, 30 steps, batch 75, maximum over time."""
-    steps, batch = 30, 75
-    times = torch.randint(steps, (1, batch, 5))
-    spikes = torch.zeros(steps, batch, 5).scatter_(0, times, 1.0)
-    labels = torch.randint(3, (batch,))
-
-    def loss(trace: Tensor) -> Tensor:
-        return functional.cross_entropy(trace.amax(0), labels)
-
-    common = {"tau_mem": 6e-3, "tau_syn": 6e-3, "leak": 0.0, "method": "exponential"}
-    neuron = partial(
-        CubaLIF,
-        **common,
-        tau_ref=0.0,
-        threshold=1.0,
-        reset=0.0,
-        normalized=True,
-        detach_reset=True,
-        recurrent=False,
-        surrogate=CUBA_SURROGATE,
-    )
-    ours = _network(kernel, [5, 120, 3], neuron, partial(CubaLI, **common, normalized=True))
-    return _step(ours, Dense(spikes), loss), _plain_step(PlainCuba(), spikes, loss)
-
-
-WORKLOADS = {
-    "W1": static_lif,
-    "W2": partial(recurrent_lif, 700, 0.03, True),
-    "W2-8%": partial(recurrent_lif, 700, 0.08, True),
-    "W2-128": partial(recurrent_lif, 128, 0.1, False),
-    "W3": cuba_lif,
-}
-
-
-class PlainLIF(nn.Module):
-    """A tutorial's loop over LIF layers with subtractive reset."""
-
-    def __init__(self, sizes: list[int], recurrent: bool, spiking_readout: bool):
-        super().__init__()
-        self.sizes = sizes
-        self.layers = nn.ModuleList(nn.Linear(n, m, bias=False) for n, m in pairwise(sizes))
-        hidden = sizes[1:-1] if recurrent else []
-        self.recurrent = nn.ModuleList(nn.Linear(n, n, bias=False) for n in hidden)
-        self.spiking_readout = spiking_readout
-
-    def forward(self, steps: list[Tensor] | Tensor) -> Tensor:
-        batch, last = len(steps[0]), len(self.layers) - 1
-        v = [torch.zeros(batch, size) for size in self.sizes[1:]]
-        z, traces = list(v), []
-        for t in range(len(steps)):
-            flow = steps[t]
-            for index, layer in enumerate(self.layers):
-                current = layer(flow)
-                if index < len(self.recurrent):
-                    current = current + self.recurrent[index](z[index])
-                v[index] = DECAY * v[index] + current
-                if index < last or self.spiking_readout:
-                    z[index] = flow = LIF_SURROGATE.spike(v[index] - 1)
-                    v[index] = v[index] - flow.detach()
-            traces.append(v[last])
-        return torch.stack(traces)
-
-
-class PlainCuba(nn.Module):
-    """A tutorial's loop over a current-based layer with reset to zero, and an integrator."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden, self.readout = nn.Linear(5, 120, bias=False), nn.Linear(120, 3, bias=False)
-
-    def forward(self, steps: Tensor) -> Tensor:
-        i = v = torch.zeros(steps.shape[1], 120)
-        i_out = v_out = torch.zeros(steps.shape[1], 3)
-        traces = []
-        for t in range(len(steps)):
-            i = CUBA_DECAY * i + self.hidden(steps[t])
-            v = CUBA_DECAY * v + (1 - CUBA_DECAY) * i
-            z = CUBA_SURROGATE.spike(v - 1)
-            v = v * (1 - z.detach())
-            i_out = CUBA_DECAY * i_out + self.readout(z)
-            v_out = CUBA_DECAY * v_out + (1 - CUBA_DECAY) * i_out
-            traces.append(v_out)
-        return torch.stack(traces)
-
-
-def _lif(recurrent: bool) -> Callable[..., LIF]:
-    return partial(
-        LIF,
-        beta=DECAY,
-        threshold=1.0,
-        reset="subtract",
-        reset_delay=False,
-        detach_reset=True,
-        spike_from="after",
-        strict=True,
-        recurrent=recurrent,
-        surrogate=LIF_SURROGATE,
-    )
-
-
-def _network(kernel: str, sizes: list[int], neuron: Callable, readout: Callable) -> Network:
-    return Network(
-        num_inputs=sizes[0],
-        num_outputs=sizes[-1],
-        dt=1e-3,
-        backend=Ideal(device="cpu", precision="32-true", devices=1, kernel=kernel),
-        hidden_sizes=sizes[1:-1],
-        neuron=neuron,
-        readout=readout,
-        init=Normal(mean=0.0, std=1.0, fan_in_scaled=True),
-    )
-
-
-def _step(network: Network, inputs: Inputs, loss: Callable[[Tensor], Tensor]) -> Step:
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        activity, _ = network(inputs)
-        trace = activity.readout.membrane
-        assert trace is not None
-        loss(trace).backward()
-        optimizer.step()
-
-    return step
-
-
-def _plain_step(
-    network: nn.Module, steps: list[Tensor] | Tensor, loss: Callable[[Tensor], Tensor]
-) -> Step:
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        loss(network(steps)).backward()
-        optimizer.step()
-
-    return step
-
-
-def measure(name: str, kernel: str, pairs: int) -> dict[str, float | str]:
+def measure(name: str, kernel: str, pairs: int) -> dict[str, Any]:
     """Milliseconds of both, and the ratio of ours to the plain loop's over interleaved pairs."""
-    steps = workload(name, kernel)
-    first = _milliseconds(steps[0])
-    for step in (*steps, *steps):
-        step()
-    times = [(_milliseconds(steps[0]), _milliseconds(steps[1])) for _ in range(pairs)]
-    ratios = [ours / plain for ours, plain in times]
-    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {"workload": name, "kernel": kernel, **compare(ours(name, kernel), plain(name), pairs)}
+
+
+def compare(step: Step, loop: Step, pairs: int) -> dict[str, float]:
+    """A step against the plain loop's."""
+    first = milliseconds(step)
+    for run in (step, loop, step, loop, step):
+        run()
+    times = [(milliseconds(step), milliseconds(loop)) for _ in range(pairs)]
+    low, middle, high = statistics.quantiles([one / other for one, other in times], n=4)
     return {
-        "workload": name,
-        "kernel": kernel,
-        "ms": statistics.median(ours for ours, _ in times),
-        "loop_ms": statistics.median(plain for _, plain in times),
+        "ms": statistics.median(one for one, _ in times),
+        "loop_ms": statistics.median(other for _, other in times),
         "ratio": middle,
         "ratio_low": low,
         "ratio_high": high,
@@ -236,34 +57,92 @@ def measure(name: str, kernel: str, pairs: int) -> dict[str, float | str]:
     }
 
 
-def _milliseconds(step: Step) -> float:
+def milliseconds(step: Callable[[], Any]) -> float:
     started = time.perf_counter()
     step()
     return (time.perf_counter() - started) * 1e3
 
 
+def wait_until_idle(seconds: float) -> str:
+    """Wait for the machine to have nothing else to do; what is left of other load, in words."""
+    end = time.monotonic() + seconds
+    while (others := _load()) > IDLE and time.monotonic() < end:
+        time.sleep(1)
+    return "" if others <= IDLE else f"; other processes took {others:.1f} cores before it began"
+
+
+def _load() -> float:
+    """Cores that other processes keep busy, over half a second; 0 where that cannot be told."""
+    try:
+        before, own = _busy(), time.process_time()
+        time.sleep(0.5)
+        return max(0.0, (_busy() - before - (time.process_time() - own)) / 0.5)
+    except OSError:
+        return 0.0
+
+
+def _busy() -> float:
+    """Core seconds that the machine has worked since it started."""
+    ticks = [int(part) for part in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    idle = ticks[3] + ticks[4]
+    return (sum(ticks) - idle) / 100
+
+
+def show(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
+    """A table of rows; columns: key to format."""
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(format(row[key], form) for key, form in columns.items()))
+    Console(width=120).print(table)
+
+
+PAIRS = {
+    "workload": "",
+    "kernel": "",
+    "ms": ".1f",
+    "loop_ms": ".1f",
+    "ratio": ".2f",
+    "ratio_low": ".2f",
+    "ratio_high": ".2f",
+    "first_ms": ".0f",
+}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure, print a table, write JSON if asked."""
     parser = argparse.ArgumentParser(description="Training steps against a plain loop.")
-    parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), metavar="WORKLOAD")
-    parser.add_argument("--kernel", choices=KERNELS, default="auto")
+    parser.add_argument("workloads", nargs="*", default=[*WORKLOADS], metavar="WORKLOAD")
+    parser.add_argument("--kernel", nargs="+", choices=KERNELS, default=["auto"])
     parser.add_argument("--pairs", type=int, default=15, help="interleaved pairs a workload")
+    parser.add_argument(
+        "--idle", type=float, default=30, help="seconds to wait for an idle machine"
+    )
     parser.add_argument("--json", type=Path, help="write the rows to this file")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--peers", action="store_true", help="other libraries, if importable")
+    what.add_argument("--memory", action="store_true", help="peak memory of a long step")
+    what.add_argument("--scaling", action="store_true", help="against steps, neurons and batch")
+    what.add_argument("--epoch", action="store_true", help="an epoch of a run")
     given = parser.parse_args(argv)
     unknown = sorted(set(given.workloads) - set(WORKLOADS))
     if unknown or given.pairs < 2:
         parser.error(f"workloads are {', '.join(WORKLOADS)}; --pairs is at least 2")
-    rows = [measure(name, given.kernel, given.pairs) for name in given.workloads]
-    columns = ("workload", "ours (ms)", "plain loop (ms)", "ratio", "quartiles", "first (ms)")
-    table = Table(*columns)
-    for row in rows:
-        spread = f"{row['ratio_low']:.2f}-{row['ratio_high']:.2f}"
-        numbers = (f"{row[key]:.1f}" for key in ("ms", "loop_ms"))
-        table.add_row(
-            str(row["workload"]), *numbers, f"{row['ratio']:.2f}", spread, f"{row['first_ms']:.0f}"
-        )
-    Console().print(table)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {given.pairs} pairs")
+    kept = "kept" if allocator.keep_memory() else "given back"
+    busy = wait_until_idle(given.idle)
+    if given.memory:
+        rows, columns = memory.measure(), memory.COLUMNS
+    elif given.scaling:
+        rows, columns = scaling.measure(), scaling.COLUMNS
+    elif given.epoch:
+        rows, columns = epochs.measure(given.pairs), epochs.COLUMNS
+    elif given.peers:
+        rows, columns = peers.measure(given.workloads, given.pairs, compare), PAIRS
+    else:
+        names = ((name, kernel) for name in given.workloads for kernel in given.kernel)
+        rows, columns = [measure(*name, given.pairs) for name in names], PAIRS
+    show(rows, columns)
+    threads = torch.get_num_threads()
+    print(f"torch {torch.__version__}, {threads} threads, {given.pairs} pairs, memory {kept}{busy}")
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1))
     return 0

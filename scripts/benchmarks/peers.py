@@ -1,0 +1,202 @@
+"""The workloads in other libraries, whichever can be imported, each against the plain loop.
+
+Every network is written as its library's tutorials write it, with a LIF neuron of the same decay,
+threshold and surrogate where the library has them; what differs stands beside it.
+"""
+
+import importlib
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.workloads import CUBA_SLOPE, DECAY, SLOPE, Step, Workload, made, plain, train
+
+Compare = Callable[[Step, Step, int], dict[str, float]]
+
+
+def measure(workloads: list[str], pairs: int, compare: Compare) -> list[dict[str, Any]]:
+    """A row for each library and workload."""
+    rows = []
+    for library, make in PEERS.items():
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            print(f"{library} is left out: {error}")
+            continue
+        for name in workloads:
+            work = made(name)
+            result = compare(_training(make(work), work), plain(name), pairs)
+            rows.append({"workload": name, "kernel": library, **result})
+    return rows
+
+
+def _training(model: nn.Module, work: Workload) -> Step:
+    return train(model, lambda: work.loss(model(work.dense)))
+
+
+class _Loop(nn.Module):
+    """Linear layers and neurons, step by step; `advance(index, current, before)` is a neuron's."""
+
+    def __init__(self, work: Workload):
+        super().__init__()
+        self.work, self.last = work, len(work.sizes) - 2
+        pairs = list(pairwise(work.sizes))
+        self.linear = nn.ModuleList(nn.Linear(n, m, bias=False) for n, m in pairs)
+        hidden = work.sizes[1:-1] if work.recurrent else []
+        self.recurrent = nn.ModuleList(nn.Linear(n, n, bias=False) for n in hidden)
+
+    def advance(self, index: int, current: Tensor, before: Any) -> tuple[Tensor, Tensor, Any]:
+        """Spikes, membrane and state."""
+        raise NotImplementedError
+
+    def forward(self, steps: Any) -> Tensor:
+        batch = len(steps[0])
+        state: list[Any] = [None] * len(self.linear)
+        z = [torch.zeros(batch, size) for size in self.work.sizes[1:]]
+        traces = []
+        for t in range(len(steps)):
+            flow = steps[t]
+            for index, linear in enumerate(self.linear):
+                current = linear(flow)
+                if index < len(self.recurrent):
+                    current = current + self.recurrent[index](z[index])
+                z[index], membrane, state[index] = self.advance(index, current, state[index])
+                flow = z[index]
+            traces.append(membrane)
+        return torch.stack(traces)
+
+
+class SnnTorch(_Loop):
+    """Leaky, or Synaptic for the current-based; its reset is delayed by a step."""
+
+    def __init__(self, work: Workload):
+        import snntorch
+        from snntorch import surrogate
+
+        super().__init__(work)
+        neurons = []
+        for index in range(len(self.linear)):
+            fires = index < self.last or work.spiking_readout
+            common = {"reset_mechanism": "subtract" if fires else "none"}
+            if work.cuba:
+                common["spike_grad"] = surrogate.fast_sigmoid(slope=CUBA_SLOPE)
+                neurons.append(snntorch.Synaptic(alpha=0.85, beta=0.85, **common))
+            else:
+                common["spike_grad"] = surrogate.atan(alpha=2.0)
+                neurons.append(snntorch.Leaky(beta=DECAY, **common))
+        self.neurons = nn.ModuleList(neurons)
+
+    def advance(self, index: int, current: Tensor, before: Any) -> tuple[Tensor, Tensor, Any]:
+        neuron = self.neurons[index]
+        if before is None:
+            zeros = torch.zeros_like(current)
+            before = (zeros, zeros) if self.work.cuba else (zeros,)
+        z, *state = neuron(current, *before)
+        return z, state[-1], tuple(state)
+
+
+class Norse(_Loop):
+    """LIFBoxCell, or LIFCell for the current-based; they reset to zero, not by subtraction."""
+
+    def __init__(self, work: Workload):
+        from norse.torch import (
+            LIBoxCell,
+            LICell,
+            LIFBoxCell,
+            LIFBoxParameters,
+            LIFCell,
+            LIFParameters,
+        )
+
+        super().__init__(work)
+        neurons = []
+        for index in range(len(self.linear)):
+            fires = index < self.last or work.spiking_readout
+            if work.cuba:
+                p = LIFParameters(method="super", alpha=torch.as_tensor(CUBA_SLOPE))
+                neurons.append(LIFCell(p) if fires else LICell())
+            else:
+                box = LIFBoxParameters(method="super", alpha=torch.as_tensor(SLOPE))
+                neurons.append(LIFBoxCell(box) if fires else LIBoxCell())
+        self.neurons = nn.ModuleList(neurons)
+
+    def advance(self, index: int, current: Tensor, before: Any) -> tuple[Tensor, Tensor, Any]:
+        z, state = self.neurons[index](current, before)
+        return z, state.v, state
+
+
+class SpikingJelly(_Loop):
+    """LIFNode step by step, as in its tutorials; it has no current-based neuron: LIF there too."""
+
+    def __init__(self, work: Workload):
+        from spikingjelly.activation_based import neuron, surrogate
+
+        super().__init__(work)
+        neurons = []
+        for index in range(len(self.linear)):
+            fires = index < self.last or work.spiking_readout
+            neurons.append(
+                neuron.LIFNode(
+                    tau=1 / (1 - DECAY),
+                    decay_input=False,
+                    v_threshold=1.0 if fires else 1e9,
+                    v_reset=None if fires else 0.0,
+                    surrogate_function=surrogate.ATan(alpha=2.0),
+                    detach_reset=True,
+                )
+            )
+        self.neurons = nn.ModuleList(neurons)
+
+    def forward(self, steps: Any) -> Tensor:
+        from spikingjelly.activation_based import functional
+
+        functional.reset_net(self)
+        return super().forward(steps)
+
+    def advance(self, index: int, current: Tensor, before: Any) -> tuple[Tensor, Tensor, Any]:
+        neuron = self.neurons[index]
+        return neuron(current), neuron.v, None
+
+
+class Sinabs(_Loop):
+    """LIF and ExpLeak, step by step, as a recurrent layer needs it; LIF for current-based too."""
+
+    def __init__(self, work: Workload):
+        import math
+
+        from sinabs.activation import SingleSpike, SuperSpike
+        from sinabs.layers import LIF, ExpLeak
+
+        super().__init__(work)
+        tau, neurons = -1 / math.log(DECAY), []
+        for index in range(len(self.linear)):
+            if index < self.last or work.spiking_readout:
+                fire = {"spike_fn": SingleSpike, "surrogate_grad_fn": SuperSpike()}
+                neurons.append(LIF(tau_mem=tau, norm_input=False, **fire))
+            else:
+                neurons.append(ExpLeak(tau_mem=tau, norm_input=False))
+        self.neurons = nn.ModuleList(neurons)
+
+    def forward(self, steps: Any) -> Tensor:
+        for neuron in self.neurons:
+            neuron.reset_states()
+        return super().forward(steps)
+
+    def advance(self, index: int, current: Tensor, before: Any) -> tuple[Tensor, Tensor, Any]:
+        neuron = self.neurons[index]
+        out = neuron(current[:, None])[:, 0]
+        membrane = (
+            out if isinstance(getattr(neuron, "spike_fn", None), type(None)) else neuron.v_mem
+        )
+        return out, membrane, None
+
+
+PEERS: dict[str, Callable[[Workload], nn.Module]] = {
+    "snntorch": SnnTorch,
+    "norse": Norse,
+    "spikingjelly": SpikingJelly,
+    "sinabs": Sinabs,
+}
