@@ -127,8 +127,9 @@ class Classifier(pl.LightningModule):
         )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        gradients = [weight.grad for weight in self.network.weights().values()]
-        norms = [g.norm() if g is not None else torch.zeros(()) for g in gradients]
+        weights = self.network.weights().values()
+        gradients = [w.new_zeros(1) if w.grad is None else w.grad for w in weights]
+        norms = torch._foreach_norm(gradients)  # type: ignore[attr-defined]
         self._gradients.append(torch.stack(norms))
 
     def on_train_epoch_start(self) -> None:

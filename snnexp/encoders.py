@@ -94,6 +94,10 @@ class Latency(Encoder):
         self._refuse_off_grid(values, *self._steps(values))
 
     def _refuse_off_grid(self, values: Tensor, step: Tensor, spikes: Tensor) -> None:
+        if step.numel():
+            first, last = step.aminmax()
+            if first >= 0 and last < self.steps:
+                return
         off = spikes & ((step < 0) | (step >= self.steps))
         require(
             not off.any(),

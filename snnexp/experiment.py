@@ -1,6 +1,7 @@
 """One run: a configuration becomes objects in the order of the flow, which train, test and save."""
 
 import logging
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -121,6 +122,8 @@ def run(cfg: DictConfig, folder: str | Path) -> Result:
             checkpoints.load_weights(classifier, path_of(cfg.init_from, BEST))
         except RunError as error:
             raise RunError(f"init_from: {error}") from error
+    if not torch.cuda.is_available():  # Lightning sets it; each of Adam's steps then looks for one
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     trainer = build_trainer(cfg, folder, settings, resumed)
     if resumed is None:
         trainer.validate(classifier, data, verbose=False)

@@ -9,7 +9,7 @@ all of it, with validation and checkpoint.
 import statistics
 import tempfile
 import time
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -95,7 +95,7 @@ def measure(epochs: int) -> list[dict[str, Any]]:
 
     def with_tutorial(*arguments: Any) -> pl.Trainer:
         trainer = build(*arguments)
-        trainer.callbacks.insert(0, tutorial)
+        cast(Any, trainer).callbacks.insert(0, tutorial)
         return trainer
 
     experiment.build_trainer = with_tutorial

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false, reportReturnType=false, reportCallIssue=false
 """The workloads in other libraries, whichever can be imported, each against the plain loop.
 
 Every network is written as its library's tutorials write it, with a LIF neuron of the same decay,
@@ -56,7 +57,7 @@ class _Loop(nn.Module):
         batch = len(steps[0])
         state: list[Any] = [None] * len(self.linear)
         z = [torch.zeros(batch, size) for size in self.work.sizes[1:]]
-        traces = []
+        membrane, traces = z[-1], []
         for t in range(len(steps)):
             flow = steps[t]
             for index, linear in enumerate(self.linear):
@@ -167,14 +168,14 @@ class Sinabs(_Loop):
     def __init__(self, work: Workload):
         import math
 
-        from sinabs.activation import SingleSpike, SuperSpike
+        from sinabs.activation import SingleExponential, SingleSpike
         from sinabs.layers import LIF, ExpLeak
 
         super().__init__(work)
         tau, neurons = -1 / math.log(DECAY), []
         for index in range(len(self.linear)):
             if index < self.last or work.spiking_readout:
-                fire = {"spike_fn": SingleSpike, "surrogate_grad_fn": SuperSpike()}
+                fire = {"spike_fn": SingleSpike, "surrogate_grad_fn": SingleExponential()}
                 neurons.append(LIF(tau_mem=tau, norm_input=False, **fire))
             else:
                 neurons.append(ExpLeak(tau_mem=tau, norm_input=False))

@@ -14,7 +14,7 @@ ROW = 512
 """Units that go through a step together: about as many, in whole samples."""
 BLOCK = 2048
 """Units that go through time together, at most: their state stays in the first-level cache."""
-SMALL = 1 << 19
+SMALL = 1 << 17
 """Updates of a unit below which a second core costs more than it saves."""
 
 Outcome = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -59,12 +59,12 @@ def forward(
         _flat(state),
         words.numpy(),
         _flat(spikes),
-        counts.view(-1).numpy(),
+        counts.numpy().reshape(-1),
         _flat(margin),
         _flat(membrane),
         _flat(synaptic),
-        history.view(len(history), steps, -1).numpy() if len(history) else _none(dtype, 3),
-        held.numpy() if len(held) else _none(torch.int64, 3),
+        history.numpy().reshape(2, steps, -1) if switches.history else _none(dtype, 3),
+        held.numpy() if switches.refractory_steps else _none(torch.int64, 3),
         _none(dtype, 2) if measured is None else _flat(measured),
         _none(dtype, 2) if given is None else _flat(given),
     )
@@ -107,11 +107,11 @@ def backward(
         words.numpy(),
         _flat(spikes),
         _flat(margin),
-        history.view(len(history), steps, -1).numpy() if len(history) else _none(dtype, 3),
-        held.numpy() if len(held) else _none(torch.int64, 3),
+        history.numpy().reshape(2, steps, -1) if switches.history else _none(dtype, 3),
+        held.numpy() if switches.refractory_steps else _none(torch.int64, 3),
         given,
         _none(dtype, 2) if to_spikes is None else _flat(to_spikes),
-        _none(dtype, 1) if to_counts is None else to_counts.reshape(-1).numpy(),
+        _none(dtype, 1) if to_counts is None else to_counts.contiguous().numpy().reshape(-1),
         _none(dtype, 2) if to_margin is None else _flat(to_margin),
         _none(dtype, 2) if to_membrane is None else _flat(to_membrane),
         _none(dtype, 2) if to_synaptic is None else _flat(to_synaptic),
@@ -256,13 +256,13 @@ def _none(dtype: torch.dtype, dimensions: int) -> np.ndarray:
 
 def _flat(part: Tensor) -> np.ndarray:
     """[time, unit]: all samples' neurons, one after another."""
-    if not len(part):
-        return _none(part.dtype, 2)
-    return part.contiguous().view(len(part), part.shape[1] * part.shape[2]).numpy()
+    time, batch, size = part.shape
+    return part.contiguous().numpy().reshape(time, batch * size) if time else _none(part.dtype, 2)
 
 
 def _rows(part: Tensor) -> np.ndarray:
-    return part.view(part.shape[0] * part.shape[1], part.shape[2]).numpy()
+    time, batch, size = part.shape
+    return part.numpy().reshape(time * batch, size)
 
 
 @lru_cache(maxsize=256)

@@ -192,16 +192,17 @@ def test_a_surrogate_of_ones_own_runs_in_the_plain_loop(caplog):
 
 
 def test_without_numba_torch_runs_the_loop_and_the_log_says_so_once(caplog, monkeypatch):
-    from snnexp.kernels import dispatch
+    from snnexp.kernels import compiled, dispatch
 
+    cached = (compiled.load, dispatch._lacking_compiler, dispatch._tell)
     monkeypatch.setitem(__import__("sys").modules, "snnexp.kernels.fused", None)
-    for function in (dispatch._lacking_compiler, dispatch._tell):
+    for function in cached:
         function.cache_clear()
     current = torch.randn(5, 2, 3)
     with caplog.at_level("INFO"):
         for _ in range(2):
             spikes = kernels.scan(current, made.lif(size=1).constants).spikes
-    for function in (dispatch._lacking_compiler, dispatch._tell):
+    for function in cached:
         function.cache_clear()
     assert isinstance(spikes, torch.Tensor)
     assert caplog.text.count("torch's operations run the loop over time, since numba cannot") == 1

@@ -1,0 +1,59 @@
+"""`scripts/benchmark.py` measures what it says; no speed is asserted."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+
+
+@pytest.fixture
+def workloads(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    from benchmarks import workloads
+
+    return workloads
+
+
+def run(*arguments):
+    command = [sys.executable, str(SCRIPTS / "benchmark.py"), "--idle", "0", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_rows_by_workload_and_kernel(tmp_path):
+    file = tmp_path / "times.json"
+    done = run("W3", "--kernel", "torch", "numba", "--pairs", "3", "--json", str(file))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(file.read_text())
+    assert [(row["workload"], row["kernel"]) for row in rows] == [("W3", "torch"), ("W3", "numba")]
+    for row in rows:
+        assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+        assert row["ms"] > 0 and row["loop_ms"] > 0
+
+
+def test_an_unknown_workload_is_refused_with_the_known_ones():
+    done = run("W9")
+    assert done.returncode == 2 and "workloads are W1, W2, W2-8%, W2-128, W3" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["W1", "W3"])
+def test_the_plain_loop_computes_what_ours_does(workloads, name):
+    """With the same weights the readouts are the same, so that equal work is compared."""
+    work = workloads.made(name)
+    network = workloads.build(work, "reference", None).double()
+    loop = workloads.PlainCuba(work.sizes) if work.cuba else workloads.PlainLIF(work)
+    loop = loop.double()
+    with torch.no_grad():
+        for own, theirs in zip(network.weights().values(), loop.parameters(), strict=True):
+            theirs.copy_(own)
+        dense = [x.double() for x in work.dense]
+        inputs = work.inputs
+        field = "values" if name == "W1" else "spikes"
+        inputs = type(inputs)(getattr(inputs, field).double(), *([len(dense)] * (name == "W1")))
+        expected = loop(torch.stack(dense))
+        found = network(inputs)[0].readout.membrane
+    torch.testing.assert_close(found, expected)
