@@ -7,6 +7,7 @@ holds it before the step begins. Linux only: the kernel keeps a process' peak.
 import ctypes
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,18 +22,23 @@ from snnexp import allocator
 
 STEPS, BATCH, DENSITY = 2000, 64, 0.03
 CHECKPOINT_EVERY = 50
-COLUMNS = {"network": "", "steps": "", "mb": ".0f", "ratio": ".3f"}
+COLUMNS = {"network": "", "steps": "", "mb": ".0f", "ratio": ".3f", "seconds": ".2f"}
 
 
 def measure(steps: int = STEPS) -> list[dict[str, Any]]:
-    """Peaks in MB, and as a share of the plain loop's."""
-    rows = [{"network": name, "steps": steps, "mb": _peak_of_child(name, steps)} for name in STEP]
+    """Peaks in MB, and as a share of the plain loop's; seconds: of that one step."""
+    rows = []
+    for name in STEP:
+        peak, seconds = _of_child(name, steps)
+        rows.append({"network": name, "steps": steps, "mb": peak, "seconds": seconds})
     return [row | {"ratio": row["mb"] / rows[0]["mb"]} for row in rows]
 
 
-def _peak_of_child(name: str, steps: int) -> float:
+def _of_child(name: str, steps: int) -> tuple[float, float]:
     command = [sys.executable, __file__, name, str(steps)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    peak, seconds = printed.split()
+    return float(peak), float(seconds)
 
 
 def _made(steps: int, events: bool) -> Any:
@@ -63,7 +69,7 @@ def _status(key: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
 
 
-def _peak(name: str, steps: int) -> float:
+def _peak(name: str, steps: int) -> tuple[float, float]:
     if "checkpoint" in name:  # as `train.py` sets it
         allocator.return_memory()
     else:
@@ -75,9 +81,10 @@ def _peak(name: str, steps: int) -> float:
     )  # what made the data is free, and would hide what the step takes
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
     before = _status("VmRSS")
+    started = time.perf_counter()
     step()
-    return _status("VmHWM") - before
+    return _status("VmHWM") - before, time.perf_counter() - started
 
 
 if __name__ == "__main__":
-    print(_peak(sys.argv[1], int(sys.argv[2])))
+    print(*_peak(sys.argv[1], int(sys.argv[2])))

@@ -1,4 +1,4 @@
-"""Time and memory of a training step against steps, neurons and batch, with a fitted exponent."""
+"""Time of a scan, and memory of a training step, against their sizes, with a fitted exponent."""
 
 import math
 import statistics
@@ -8,13 +8,15 @@ from typing import Any
 import torch
 
 from benchmarks import memory
-from benchmarks.workloads import recurrent_lif, train_network
+from benchmarks.workloads import DECAY, LIF_SURROGATE
+from snnexp import kernels
+from snnexp.kernels import NeuronParameters
 
-BASE = {"steps": 250, "hidden": 128, "batch": 64}
+BASE = {"steps": 250, "batch": 64, "neurons": 256}
 SWEEPS = {
     "steps": (100, 200, 500, 1000, 2000, 5000),
-    "hidden": (64, 128, 256, 512),
     "batch": (16, 32, 64, 128, 256, 512),
+    "neurons": (64, 128, 256, 512, 1024, 4096),
 }
 MEMORY_STEPS = (500, 1000, 2000, 5000)
 COLUMNS = {"against": "", "value": "", "what": "", "amount": ".4g", "unit": "", "exponent": ".2f"}
@@ -25,7 +27,7 @@ def measure() -> list[dict[str, Any]]:
     rows = []
     for against, values in SWEEPS.items():
         sizes = [(value, _seconds(BASE | {against: value}) * 1e3) for value in values]
-        rows += _fitted(against, "time", "ms", sizes)
+        rows += _fitted(against, "LIF scan, forward and backward", "ms", sizes)
     peaks: dict[str, list[tuple[int, float]]] = {}
     for steps in MEMORY_STEPS:
         for row in memory.measure(steps):
@@ -46,12 +48,13 @@ def _fitted(
 
 def _seconds(sizes: dict[str, int]) -> float:
     """The fastest of a few: other load only ever adds."""
-    torch.manual_seed(0)
-    step = train_network(recurrent_lif(128, 0.1, True, **sizes), "auto")
-    step()
+    p = NeuronParameters(keep_mem=DECAY, amount=1.0, surrogate=LIF_SURROGATE)
+    current = torch.randn(sizes["steps"], sizes["batch"], sizes["neurons"], requires_grad=True)
     times = []
-    for _ in range(5):
+    for _ in range(6):
         started = time.perf_counter()
-        step()
+        spikes = kernels.scan(current, p, kernel="auto").spikes
+        assert isinstance(spikes, kernels.Packed)
+        torch.autograd.grad(spikes.counts.sum(), current)
         times.append(time.perf_counter() - started)
     return min(times)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from snnexp.kernels import compiled, eager
 from snnexp.kernels.switches import NUMBERS, Switches
@@ -38,7 +39,6 @@ class Operator:
     def __call__(self, first: Tensor, *rest: Any) -> Any:
         watched = (
             torch.compiler.is_compiling()
-            or not isinstance(first, Tensor)
             or type(first) not in (Tensor, torch.nn.Parameter)
             or torch.is_autocast_enabled(first.device.type)
         )
@@ -64,6 +64,7 @@ class Operator:
                 return output
 
             @staticmethod
+            @once_differentiable
             def backward(ctx: Any, *gradients: Any) -> Any:
                 return backward(ctx, *gradients)
 

@@ -149,3 +149,12 @@ def test_autocast_leaves_the_scan_in_float32(kernel):
         whole = kernels.scan(current.bfloat16().float(), made.lif(size=1).constants, kernel=kernel)
     assert half.state.dtype == torch.float32
     assert torch.equal(half.state, whole.state)
+
+
+def test_a_second_derivative_is_refused():
+    current = torch.randn(4, 2, 3, requires_grad=True)
+    scan = kernels.scan(current, made.lif(size=1).constants, kernel="numba")
+    counts = scan.spikes.counts
+    (first,) = torch.autograd.grad(counts.square().sum(), current, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        torch.autograd.grad(first.sum(), current)
