@@ -133,14 +133,20 @@ def pack_rows(spikes, words, chunk):
 
 
 @njit(cache=True)
-def sort_events(step, sample, channel, batch, start):
+def sort_events(step, sample, channel, sizes, start):
     """The events' channels in the order of their rows (step, sample); start[row]: where they begin.
 
+    sizes: numbers of steps, samples and channels; start[0] is -1 if an event lies outside them.
     A counting sort, which events that are in order already are spared: then `channel` itself.
     """
     start[:] = 0
+    steps, batch, channels = sizes
     previous, ordered = np.int64(-1), True
     for event in range(len(step)):
+        inside = (0 <= step[event] < steps) & (0 <= sample[event] < batch)
+        if not inside or not 0 <= channel[event] < channels:
+            start[0] = -1
+            return channel
         row = np.int64(step[event]) * batch + sample[event]
         start[row + 1] += 1
         ordered &= row >= previous

@@ -71,6 +71,9 @@ def _scan(
 ) -> Scan:
     initial = p.at_rest(current) if state is None else state
     initial = initial if isinstance(initial, Tensor) else torch.stack(initial)
+    initial = initial.to(current.dtype)
+    recurrent = None if recurrent is None else recurrent.to(current.dtype)
+    _refuse_misfit(current, steps, recurrent, initial, measured)
     table = p.table(current)
     binary = not (p.multiple or smooth or measured is not None)
     learns = torch.is_grad_enabled()
@@ -148,7 +151,8 @@ def project_events(
 ) -> Tensor:
     """[time, batch, neuron]: for each event, the weights [neuron, channel] of its channel."""
     if _lack(weight) is None:
-        start, ordered = operators.sort_events(step, sample, channel, steps, batch)
+        sizes = (steps, batch, weight.shape[1])
+        start, ordered = operators.sort_events(step, sample, channel, sizes)
         return operators.project_events(start, ordered, weight, batch)
     rows = weight.new_zeros(steps * batch, weight.shape[0])
     rows = rows.index_add(0, step * batch + sample, weight.t()[channel])
@@ -178,6 +182,24 @@ def _checked(
     if smooth and (p.refractory_steps or p.multiple or measured is not None):
         raise ValueError("smooth: it goes with binary spikes, without refractory steps")
     return steps
+
+
+def _refuse_misfit(
+    current: Tensor,
+    steps: int,
+    recurrent: Tensor | None,
+    initial: Tensor,
+    measured: Measured | None,
+) -> None:
+    """Compiled loops do not look where they read."""
+    _, batch, size = current.shape
+    wanted = {"recurrent": (recurrent, (size, size)), "state": (initial, (4, batch, size))}
+    if measured is not None:
+        wanted["measured spikes"] = (measured.spikes, (steps, batch, size))
+        wanted["measured membrane"] = (measured.membrane, (steps, batch, size))
+    for name, (tensor, shape) in wanted.items():
+        if tensor is not None and tensor.shape != shape:
+            raise ValueError(f"{name}: its shape is {tuple(tensor.shape)}, not {shape}")
 
 
 def _choose(kernel: str, current: Tensor, p: NeuronParameters) -> str:

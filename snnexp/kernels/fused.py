@@ -178,12 +178,20 @@ def pack(spikes: Tensor) -> tuple[Tensor, int]:
 
 
 def sort_events(
-    step: Tensor, sample: Tensor, channel: Tensor, steps: int, batch: int
+    step: Tensor, sample: Tensor, channel: Tensor, sizes: tuple[int, int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Where the events of each row (step, sample) begin, and the channels in that order; int32."""
-    start = torch.empty(steps * batch + 1, dtype=torch.int64)
+    """Where the events of each row (step, sample) begin, and the channels in that order; int32.
+
+    Raises ValueError for an event outside `sizes`, the numbers of steps, samples and channels.
+    """
+    start = torch.empty(sizes[0] * sizes[1] + 1, dtype=torch.int64)
     a, b, c = (part.to(torch.int32).contiguous().numpy() for part in (step, sample, channel))
-    return start, torch.from_numpy(bits.sort_events(a, b, c, batch, start.numpy()))
+    ordered = bits.sort_events(a, b, c, sizes, start.numpy())
+    if start[0] < 0:
+        raise ValueError(
+            f"events: one lies outside {sizes[0]} steps, {sizes[1]} samples and {sizes[2]} channels"
+        )
+    return start, torch.from_numpy(ordered)
 
 
 def project_events(start: Tensor, channel: Tensor, weight: Tensor, batch: int) -> Tensor:
@@ -217,7 +225,7 @@ def bordered(weight: Tensor) -> Tensor:
 def _layout(table: Tensor, batch: int, recurrent: bool) -> tuple[np.ndarray, int]:
     """The table repeated for the samples of a row, and the units of a block.
 
-    A block takes whole rows; there are at least as many blocks as threads, where batch allows.
+    A block takes whole rows; there are at least as many blocks as threads where the batch allows.
     """
     size = table.shape[1]
     share = -(-batch // torch.get_num_threads())

@@ -65,7 +65,7 @@ class Operator:
 
             @staticmethod
             @once_differentiable
-            def backward(ctx: Any, *gradients: Any) -> Any:
+            def backward(ctx: Any, *gradients: Any) -> Any:  # type: ignore[override]
                 return backward(ctx, *gradients)
 
         self.direct = Direct.apply
@@ -219,6 +219,8 @@ scan.gradient(_scan_backward, _keep)
 @Operator
 def project(words: Tensor, link: Tensor, weight: Tensor) -> Tensor:
     """Current [time, batch, neuron] of packed spikes through weight [neuron, channel]."""
+    if link.shape[2] != weight.shape[1]:
+        raise ValueError(f"weight: it takes {weight.shape[1]} channels, not {link.shape[2]}")
     return _kernel("numba").project_words(words, weight)
 
 
@@ -318,7 +320,7 @@ def pack(spikes: Tensor) -> tuple[Tensor, int]:
 
 
 def sort_events(
-    step: Tensor, sample: Tensor, channel: Tensor, steps: int, batch: int
+    step: Tensor, sample: Tensor, channel: Tensor, sizes: tuple[int, int, int]
 ) -> tuple[Tensor, Tensor]:
-    """What `project_events` takes, from events in any order."""
-    return _kernel("numba").sort_events(step, sample, channel, steps, batch)
+    """What `project_events` takes, from events in any order; see `fused.sort_events`."""
+    return _kernel("numba").sort_events(step, sample, channel, sizes)

@@ -51,7 +51,7 @@ def test_projections_are_sound_operators():
     opcheck(operators.project.registered, (words, link, weight))
     opcheck(operators.unpack.registered, (words, link))
     step, sample, channel = (torch.randint(n, (20,)) for n in (6, 3, 70))
-    start, ordered = operators.sort_events(step, sample, channel, 6, 3)
+    start, ordered = operators.sort_events(step, sample, channel, (6, 3, 70))
     opcheck(operators.project_events.registered, (start, ordered, weight, 3))
 
 
@@ -158,3 +158,26 @@ def test_a_second_derivative_is_refused():
     (first,) = torch.autograd.grad(counts.square().sum(), current, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         torch.autograd.grad(first.sum(), current)
+
+
+@pytest.mark.parametrize("place", [(8, 0, 0), (0, 3, 0), (0, 0, 7), (-1, 0, 0), (0, 0, -1)])
+def test_events_outside_their_sizes_are_refused(place):
+    step, sample, channel = (torch.tensor([0, index]) for index in place)
+    events = Events(step, sample, channel, 8, 3, 7)
+    with pytest.raises(ValueError, match=r"^events: one lies outside 8 steps, 3 samples and 7"):
+        events.project(torch.zeros(2, 7))
+
+
+@pytest.mark.parametrize("kernel", ["torch", "numba"])
+def test_shapes_that_do_not_fit_are_refused(kernel):
+    current, constants = torch.zeros(5, 2, 3), made.lif(size=1).constants
+    with pytest.raises(ValueError, match=r"^recurrent: its shape is \(2, 3\), not \(3, 3\)"):
+        kernels.scan(current, constants, torch.zeros(2, 3), kernel=kernel)
+    with pytest.raises(ValueError, match=r"^state: its shape is \(4, 1, 3\), not \(4, 2, 3\)"):
+        kernels.scan(current, constants, state=torch.zeros(4, 1, 3), kernel=kernel)
+    measured = kernels.Measured(torch.zeros(4, 2, 3))
+    with pytest.raises(ValueError, match=r"^measured spikes: its shape is \(4, 2, 3\)"):
+        kernels.scan(current, constants, measured=measured, kernel=kernel)
+    train, _ = packed()
+    with pytest.raises(ValueError, match=r"^weight: it takes 69 channels, not 70"):
+        train.project(torch.zeros(4, 69))
