@@ -26,7 +26,6 @@ def load() -> ModuleType:
     root = Path(before) if before else here / "__pycache__"
     config.CACHE_DIR = str(root / f"numba-{hashlib.sha256(sources).hexdigest()[:12]}")
     try:
-        from snnexp.kernels import fused
+        return importlib.import_module("snnexp.kernels.fused")
     finally:
         config.CACHE_DIR = before
-    return fused
