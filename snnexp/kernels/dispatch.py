@@ -43,7 +43,8 @@ def scan(
     backward pass, numba's is compiled and for the CPU; `auto` takes the fastest that can run this.
     What cannot runs in the next slower one, which the log says once. Membranes are integrated in no
     less than float32.
-    Raises ValueError for a batch or a layer without entries, and for steps that do not fit.
+    Raises ValueError for a batch or a layer without entries, and for steps or shapes that do not
+    fit each other.
     """
     steps = _checked(current, steps, parameters, smooth, measured)
     current = at_least_float32(current)
@@ -69,9 +70,7 @@ def _scan(
     measured: Measured | None,
     smooth: bool,
 ) -> Scan:
-    initial = p.at_rest(current) if state is None else state
-    initial = initial if isinstance(initial, Tensor) else torch.stack(initial)
-    initial = initial.to(current.dtype)
+    initial = _initial(current, p, state)
     recurrent = None if recurrent is None else recurrent.to(current.dtype)
     _refuse_misfit(current, steps, recurrent, initial, measured)
     table = p.table(current)
@@ -109,6 +108,13 @@ def _scan(
         margin=margins if wanted["margin"] and p.surrogate is not None else None,
         synaptic=synaptics if wanted["synaptic"] else None,
     )
+
+
+def _initial(current: Tensor, p: NeuronParameters, state: State | None) -> Tensor:
+    """The state before the first step as one tensor, in the current's precision."""
+    if state is None:
+        return p.at_rest(current)
+    return (state if isinstance(state, Tensor) else torch.stack(state)).to(current.dtype)
 
 
 def _delayed(spikes: Tensor | Packed, first: Tensor, last: Tensor) -> Tensor | Packed:

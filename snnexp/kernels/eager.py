@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 
 from snnexp.kernels.surrogates import FORMULAS, on_tensors
-from snnexp.kernels.switches import NUMBERS, Switches
-
-Outcome = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+from snnexp.kernels.switches import NUMBERS, Outcome, Switches
 
 
 def forward(

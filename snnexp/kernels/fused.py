@@ -8,7 +8,7 @@ from numba import config, get_num_threads, set_num_threads
 from torch import Tensor
 
 from snnexp.kernels import bits, loops
-from snnexp.kernels.switches import NUMBERS, Switches
+from snnexp.kernels.switches import NUMBERS, Outcome, Switches
 
 ROW = 512
 """Units that go through a step together: about as many, in whole samples."""
@@ -16,8 +16,6 @@ BLOCK = 2048
 """Units that go through time together, at most: their state stays in the first-level cache."""
 SMALL = 1 << 17
 """Updates of a unit below which a second core costs more than it saves."""
-
-Outcome = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
 def forward(

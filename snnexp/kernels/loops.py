@@ -15,9 +15,9 @@ from snnexp.kernels.surrogates import FORMULAS
 
 SPIKING, HARD, DELAYED, ATTACHED, BEFORE, MULTIPLE, SMOOTH, REFRACTORY = range(8)
 FORMULA, LATE, DIRECT = range(8, 11)
-"""Places in `flags`."""
+"""Places in `flags`, which are `Switches`."""
 A, B, G, C, THRESHOLD, AMOUNT, L, TO = range(8)
-"""Rows of the table, as `scan.NUMBERS` orders them."""
+"""Rows of the table, as `switches.NUMBERS` orders them."""
 
 
 def _choose(name, kinds):

@@ -2,8 +2,13 @@
 
 from typing import NamedTuple
 
+from torch import Tensor
+
 NUMBERS = ("keep_syn", "keep_mem", "gain", "drift", "threshold", "amount", "late", "to")
 """The numbers of `NeuronParameters` that the update reads, in the order of `table`."""
+
+Outcome = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+"""What a kernel's forward pass gives, in the order that `operators.scan` documents."""
 
 
 class Switches(NamedTuple):
