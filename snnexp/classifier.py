@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from snnexp import health
 from snnexp.activity import Activity
+from snnexp.datasets import as_floats
 from snnexp.decoders import Decoder
 from snnexp.errors import ConfigError, TrainingError
 from snnexp.inputs import Inputs
@@ -89,7 +90,7 @@ class Classifier(pl.LightningModule):
         device = values.device if isinstance(values, Tensor) else self.device
         purpose = f"{stage}/{self.global_rank}/{index}"
         if isinstance(values, Tensor):
-            values = values.to(next(self.network.parameters()).dtype)
+            values = as_floats(values, next(self.network.parameters()).dtype)
         inputs = self.encoder(values, generator(self.seed, epoch, purpose, str(device)))
         activity, _ = self.network(inputs, **record)
         return inputs, activity, self.decoder(activity)

@@ -18,7 +18,7 @@ from snnexp.callbacks import Bar, EpochLines
 from snnexp.checkpoints import BEST, LAST, path_of
 from snnexp.classifier import Classifier
 from snnexp.config import instantiate
-from snnexp.datasets import Data, MemoryDataset
+from snnexp.datasets import Data, MemoryDataset, as_floats
 from snnexp.errors import ConfigError, RunError
 from snnexp.summary import about, write_summary
 
@@ -51,7 +51,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     torch.manual_seed(randomness.key(cfg.seed, 0, "weights"))
     network = instantiate(
         cfg.model,
-        num_inputs=encoder.num_channels,
+        **_input_size(cfg.model, dataset, encoder),
         num_outputs=dataset.num_classes,
         dt=cfg.time.dt,
         backend=backend,
@@ -78,6 +78,13 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     return dataset, classifier, backend.trainer_settings()
 
 
+def _input_size(model: DictConfig, dataset: MemoryDataset, encoder: Any) -> dict[str, Any]:
+    """Of the encoder's channels what the model takes: their number, or an image's shape."""
+    is_image = dataset.shape is not None and encoder.num_channels == dataset.num_features
+    shape = dataset.shape if is_image else (encoder.num_channels,)
+    return config.taken(model, num_inputs=encoder.num_channels, input_shape=shape)
+
+
 def _refuse_misfit(dataset: MemoryDataset, encoder: Any) -> None:
     if encoder.accepts != dataset.yields:
         way_out = "encoder=none" if dataset.yields == "spikes" else "encoder=latency"
@@ -87,9 +94,15 @@ def _refuse_misfit(dataset: MemoryDataset, encoder: Any) -> None:
         )
     for stage, split in dataset.splits.items():
         try:
-            encoder.check(split.values)
+            encoder.check(_every_value(split.values))
         except ValueError as error:
             raise ConfigError(f"dataset: in its {stage} split, {error}") from error
+
+
+def _every_value(values: Any) -> Any:
+    """The values; of bytes the different ones, since a large data set is slow to check."""
+    is_bytes = isinstance(values, torch.Tensor) and values.dtype == torch.uint8
+    return as_floats(values.unique()[None]) if is_bytes else values
 
 
 def _refuse_silent_readout(stage: str, part: Any, network: Any) -> None:
