@@ -18,7 +18,7 @@ from snnexp.decoders import Decoder
 from snnexp.errors import ConfigError, TrainingError
 from snnexp.inputs import Inputs
 from snnexp.losses import Loss
-from snnexp.metrics import ActivityMetrics, Outcome
+from snnexp.metrics import ActivityMetrics, Cost, Outcome, SynapticOperations, size_of
 from snnexp.models import Network
 from snnexp.randomness import generator, key
 from snnexp.regularizers import Regularizer
@@ -47,6 +47,7 @@ class Classifier(pl.LightningModule):
         decoder: Decoder,
         loss: Loss,
         regularizers: dict[str, Regularizer],
+        energy: dict[str, Callable[[Cost], float]],
         optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Schedule,
         dt: float,
@@ -55,7 +56,7 @@ class Classifier(pl.LightningModule):
     ):
         super().__init__()
         self.encoder, self.network, self.decoder = encoder, network, decoder
-        self.loss, self.regularizers = loss, regularizers
+        self.loss, self.regularizers, self.energy = loss, regularizers, energy
         self.optimizer, self.schedule = optimizer, schedule
         self.num_classes, self.seed, self.dt = num_classes, seed, dt
         parts = [loss.name, *regularizers]
@@ -67,6 +68,10 @@ class Classifier(pl.LightningModule):
             Mapping[str, ActivityMetrics],
             nn.ModuleDict({stage: ActivityMetrics(network, dt) for stage in EVALUATED}),
         )
+        self.operations = cast(
+            Mapping[str, SynapticOperations],
+            nn.ModuleDict({stage: SynapticOperations(network) for stage in EVALUATED}),
+        )
         self.metrics: dict[str, float] = {}
         self._resumed = False
         self.confusion: dict[str, Tensor] = {}
@@ -74,6 +79,7 @@ class Classifier(pl.LightningModule):
         self._batches: list[tuple[Tensor, Tensor, int]] = []
         self._gradients: list[Tensor] = []
         self._started = self._ended = self._rate = 0.0
+        self._steps = 0
 
     def forward(self, values: Any) -> Tensor:
         """Scores [batch, class] of values as the data set yields them."""
@@ -155,6 +161,8 @@ class Classifier(pl.LightningModule):
         _, activity, scores = self.run(values, stage, index, record_margin=True)
         self.outcome[stage].update(self._parts(activity, scores, labels), scores, labels)
         self.activity[stage].update(activity)
+        self.operations[stage].update(activity)
+        self._steps = activity.inputs.num_steps
 
     def on_validation_epoch_end(self) -> None:
         self._report("val")
@@ -164,7 +172,12 @@ class Classifier(pl.LightningModule):
 
     def _report(self, stage: str) -> None:
         outcome, activity = self.outcome[stage], self.activity[stage]
-        values = outcome.compute() | activity.compute()
+        operations = self.operations[stage]
+        values = outcome.compute() | activity.compute() | operations.compute()
+        values |= size_of(self.network)
+        cost = Cost.of(values, self._steps, self.dt)
+        for name, device in self.energy.items():
+            values[f"energy/{name}_nJ_per_sample"] = device(cost)
         self._log({f"{stage}/{name}": value for name, value in values.items()})
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         if stage == "val" and fitting and self.epochs_done == CHANCE_EPOCH:
@@ -178,6 +191,7 @@ class Classifier(pl.LightningModule):
         self.neuron_rates[stage] = {n: r.cpu() for n, r in activity.neuron_rates().items()}
         outcome.reset()
         activity.reset()
+        operations.reset()
 
     def _report_training(self) -> None:
         """Log what was buffered in the epoch: means over samples, and each batch with its step.

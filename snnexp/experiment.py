@@ -69,6 +69,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         decoder=decoder,
         loss=loss,
         regularizers={name: instantiate(node) for name, node in cfg.regularizer.items()},
+        energy={name: instantiate(node) for name, node in cfg.energy.items()},
         optimizer=optimizer,
         schedule=schedule,
         dt=cfg.time.dt,

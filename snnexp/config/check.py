@@ -22,7 +22,7 @@ STAGES = (
 )
 """The stages that are one node each."""
 
-NAMED = ("regularizer", "callback", "logger")
+NAMED = ("regularizer", "callback", "logger", "energy")
 """The stages of several nodes, by name."""
 
 GIVEN = {

@@ -31,6 +31,8 @@ class Synapse(nn.Module):
     factor = 1
     analog = False
     """Whether spikes that passed are no longer whole numbers."""
+    direct = True
+    """Whether what comes in reaches the weights as it is."""
 
     def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int]):
         super().__init__()
@@ -69,7 +71,7 @@ class Synapse(nn.Module):
         """To how many neurons each flat input of this part leads, through weights of 0 and 1."""
         with torch.inference_mode(False), torch.enable_grad():
             ones = torch.ones(1, *self.input_shape, dtype=torch.double, requires_grad=True)
-            total = self.transform(ones, weight.detach().cpu().double()).sum()
+            total = self.transform(ones, weight.detach().cpu().double().clone()).sum()
             return torch.autograd.grad(total, ones)[0].flatten()
 
     @cached_property
@@ -250,6 +252,10 @@ class Chain(Synapse):
     def analog(self) -> bool:  # type: ignore[override]
         return any(part.analog for part in self.before)
 
+    @property
+    def direct(self) -> bool:  # type: ignore[override]
+        return all(isinstance(part, Flatten) for part in self.before)
+
     def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
         for part in self.parts.values():
             values = part.transform(values, weight if part is self.core else None)
@@ -264,7 +270,7 @@ class Chain(Synapse):
     def forward(
         self, inputs: Inputs | Train, weight: Tensor
     ) -> Float[Tensor, "time batch neuron"]:
-        if isinstance(self.core, Linear) and all(isinstance(p, Flatten) for p in self.before):
+        if isinstance(self.core, Linear) and self.direct and self.place == len(self.parts) - 1:
             return self.core(inputs, weight)  # flat already; packed spikes need not be unpacked
         return super().forward(inputs, weight)
 
