@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from snnexp import checkpoints, config, folders, randomness
+from snnexp.activity import Activity
 from snnexp.callbacks import Bar, EpochLines
 from snnexp.checkpoints import BEST, LAST, path_of
 from snnexp.classifier import Classifier
@@ -76,7 +77,22 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         num_classes=dataset.num_classes,
         seed=cfg.seed,
     )
+    _prepare_regularizers(classifier, dataset, cfg.batch_size)
     return dataset, classifier, backend.trainer_settings()
+
+
+def _prepare_regularizers(classifier: Classifier, dataset: MemoryDataset, batch_size: int) -> None:
+    """Some measure the untrained network, on the first batch of the first epoch."""
+
+    def untrained() -> Activity:
+        loader = dataset.loader("train", batch_size, seed=classifier.seed)
+        return classifier.run(next(iter(loader))[0], "train", 0)[1]
+
+    for name, term in classifier.regularizers.items():
+        try:
+            term.prepare(untrained, classifier.network)
+        except ValueError as error:
+            raise ConfigError(f"regularizer.{name}.{error}") from error
 
 
 def _input_size(model: DictConfig, dataset: MemoryDataset, encoder: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from snnexp.checks import require, require_whole
 from snnexp.inputs import Dense, Inputs, Train
 from snnexp.kernels import Scan, State
 from snnexp.models.neurons import Neuron
-from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
+from snnexp.models.synapses import Chain, Flatten, Linear, Synapse, require_free
 
 SEGMENT = 500
 """Steps that go through all layers together, at most: what only lives for a layer stays small."""
@@ -250,6 +250,8 @@ class ConvNetwork(Network):
     ):
         require(len(hidden) > 0, "hidden: {}; give at least one layer")
         require("readout" not in hidden, "hidden.readout: the readout is always there; rename it")
+        for name in hidden:
+            require_free(name)
         layers = {name: (partial(Chain, parts=parts), neuron) for name, parts in hidden.items()}
         self._build(input_shape, num_outputs, layers, readout, dt, backend, init)
 

@@ -217,6 +217,7 @@ class Chain(Synapse):
         made: dict[str, Synapse] = {}
         shape = tuple(input_shape)
         for name, part in parts.items():
+            require_free(name)
             made[name] = part(input_shape=shape)
             shape = made[name].output_shape
         weighted = [index for index, part in enumerate(made.values()) if part.weight is not None]
@@ -284,6 +285,12 @@ class Chain(Synapse):
             total = (flow * reached).sum() * self.factor
             exact = torch.autograd.grad(total, ones)[0].flatten()
         return exact.round()  # a third of three need not be one
+
+
+def require_free(name: str) -> None:
+    """Refuse names that torch's containers cannot take."""
+    taken = hasattr(nn.ModuleDict, name) or "." in name or not name
+    require(not taken, f"{name}: a layer or part cannot have this name; choose another")
 
 
 def _require_image(name: str, shape: Sequence[int]) -> None:
