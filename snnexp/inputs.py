@@ -6,6 +6,7 @@ time.
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -52,10 +53,11 @@ class Dense(_Tensors):
     def num_channels(self) -> int:
         return self.spikes.shape[2]
 
-    @property
+    @cached_property
     def counts(self) -> Float[Tensor, "batch channel"]:
-        """Spikes per sample and channel, differentiable."""
-        return self.spikes.sum(0)
+        """Spikes per sample and channel, differentiable even if first asked for without."""
+        with torch.enable_grad():
+            return self.spikes.sum(0)
 
     def dense(self) -> Float[Tensor, "time batch channel"]:
         return self.spikes

@@ -9,41 +9,44 @@ from jaxtyping import Float
 from torch import Tensor
 
 from snnexp.activity import Activity
-from snnexp.inputs import Inputs, Static, Train
+from snnexp.inputs import Events, Inputs, Static, Train
 from snnexp.kernels import Packed
 from snnexp.models import Network
 
+Flow = Inputs | Train
 
-def count(activity: Activity, network: Network) -> dict[str, Float[Tensor, " batch"]]:
-    """Operations of each sample over all steps by layer, recurrent ones as `<layer>_recurrent`."""
+
+def by_layer(activity: Activity, network: Network) -> dict[str, Float[Tensor, ""]]:
+    """Operations of all steps, mean over the batch; recurrent ones as `<layer>_recurrent`."""
     found: dict[str, Tensor] = {}
-    arriving = sums(activity.inputs)
+    flow: Flow = activity.inputs
     for name, layer in network.layers.items():
-        found[name] = arriving @ layer.synapse.fanout.to(arriving)
+        counts = sums(flow)
+        found[name] = (counts @ layer.synapse.fanout.to(counts)).mean()
         train = activity.layers[name].train
         if train is None:
             break
-        arriving = train.counts
+        flow = train
         if layer.neuron.recurrent is not None:
-            fed_back = arriving if layer.neuron.returns_late else arriving - last(train)
-            found[f"{name}_recurrent"] = fed_back.sum(1) * layer.neuron.size
+            counts = train.counts if layer.neuron.returns_late else train.counts - last(train)
+            found[f"{name}_recurrent"] = counts.mean() * layer.neuron.size**2
     return found
 
 
 def total(activity: Activity, network: Network) -> Float[Tensor, ""]:
-    """Operations of all layers, mean over the batch."""
-    return torch.stack([values.mean() for values in count(activity, network).values()]).sum()
+    """Operations of a sample in all layers and steps, mean over the batch."""
+    return torch.stack(list(by_layer(activity, network).values())).sum()
 
 
-def sums(inputs: Inputs) -> Float[Tensor, "batch channel"]:
+def sums(flow: Flow) -> Float[Tensor, "batch channel"]:
     """What arrives in all steps together, by sample and channel."""
-    if isinstance(inputs, Static):
-        return inputs.values * inputs.num_steps
-    return inputs.dense().sum(0)
+    if isinstance(flow, Static):
+        return flow.values * flow.num_steps
+    return flow.dense().sum(0) if isinstance(flow, Events) else flow.counts
 
 
-def last(train: Train) -> Float[Tensor, "batch neuron"]:
+def last(flow: Flow) -> Float[Tensor, "batch neuron"]:
     """The spikes of the last step, differentiable."""
-    if isinstance(train, Packed):
-        train = Packed((train.words[-1][-1:],), (train.links[-1][-1:],), train.counts)
-    return train.dense()[-1]
+    if isinstance(flow, Packed):
+        flow = Packed((flow.words[-1][-1:],), (flow.links[-1][-1:],), flow.counts)
+    return flow.dense()[-1]

@@ -6,12 +6,12 @@ from torchmetrics import Metric
 
 from snnexp import synops
 from snnexp.activity import Activity
-from snnexp.inputs import Dense, Events, Inputs, Static, Train
+from snnexp.inputs import Static
 from snnexp.kernels import Packed
 from snnexp.models import Network, Synapse
+from snnexp.synops import Flow
 
 KINDS = ("ac", "mac", "dense", "fanout")
-Flow = Inputs | Train
 
 
 class SynapticOperations(Metric):
@@ -38,18 +38,19 @@ class SynapticOperations(Metric):
             if layer.neuron.recurrent is not None:
                 self._count_channels(f"{name}_recurrent", layer.neuron.size, None)
 
-    def _count(self, name: str, size: int, dtype: torch.dtype = torch.long) -> None:
-        self.add_state(name, torch.zeros(size, dtype=dtype), dist_reduce_fx="sum")
+    def _count(self, name: str, size: int) -> None:
+        """Whole numbers, but sums of analog values; doubles keep both."""
+        self.add_state(name, torch.zeros(size, dtype=torch.double), dist_reduce_fx="sum")
 
     def _count_channels(self, name: str, sources: int, synapse: Synapse | None) -> None:
         """`sum`: of all that leaves a source; `ac`, `mac`: how often a weighted input is not 0."""
         reached = sources if synapse is None else synapse.core.fanout.numel()
-        self._count(f"sum_{name}", sources, torch.double)
+        self._count(f"sum_{name}", sources)
         self._count(f"ac_{name}", reached)
         self._count(f"mac_{name}", reached)
 
     def _add(self, name: str, amount: Tensor | int) -> None:
-        setattr(self, name, getattr(self, name) + amount)
+        getattr(self, name).add_(amount)
 
     @torch.no_grad()
     def update(self, activity: Activity) -> None:
@@ -74,31 +75,30 @@ class SynapticOperations(Metric):
 
         What goes back is the spike of the step before, so that the last one does not arrive.
         """
+        repeats = flow.num_steps if isinstance(flow, Static) else 1
+        counts = synops.sums(flow)
+        total = (counts if returns_late else counts - synops.last(flow)).sum(0, dtype=torch.double)
+        self._add(f"sum_{name}", total)
         if isinstance(flow, Packed) and (synapse is None or synapse.direct):
-            spikes = flow.counts if returns_late else flow.counts - synops.last(flow)
-            active = spikes.sum(0, dtype=torch.double)
-            self._add(f"sum_{name}", active)
-            self._add(f"ac_{name}", active.round().long())
+            self._add(f"ac_{name}", total)  # binary spikes that reach the weights as they are
             return
         values = flow.values[None] if isinstance(flow, Static) else flow.dense()
         values = values if returns_late else values[:-1]
-        repeats = flow.num_steps if isinstance(flow, Static) else 1
-        self._add(f"sum_{name}", values.sum((0, 1), dtype=torch.double) * repeats)
-        steps, batch = values.shape[:2]
-        if synapse is not None:
-            values = synapse.arriving(values.flatten(0, 1)).view(steps, batch, -1)
-        active = (values != 0).sum(1) * repeats
-        accumulates = self._accumulates(flow, values, synapse)
+        if synapse is not None and not synapse.direct:
+            values = synapse.arriving(values.flatten(0, 1)).unflatten(0, values.shape[:2])
+        if self.by_content:
+            self._add_by_content(name, values, repeats)
+            return
+        whole = not isinstance(flow, Static) and not (synapse is not None and synapse.analog)
+        active = values.sign().abs_().flatten(0, 1).sum(0)  # 5 times as fast as to sum booleans
+        self._add(f"{'ac' if whole else 'mac'}_{name}", active * repeats)
+
+    def _add_by_content(self, name: str, values: Tensor, repeats: int) -> None:
+        """In each step apart."""
+        active = (values != 0).sum(1, dtype=torch.double) * repeats
+        accumulates = ((values == 0) | (values.abs() == 1)).flatten(1).all(1, keepdim=True)
         self._add(f"ac_{name}", (active * accumulates).sum(0))
         self._add(f"mac_{name}", (active * ~accumulates).sum(0))
-
-    def _accumulates(self, flow: Flow, values: Tensor, synapse: Synapse | None) -> Tensor:
-        """For each step whether the operations are accumulates, [time, 1]."""
-        if self.by_content:
-            return ((values == 0) | (values.abs() == 1)).flatten(1).all(1, keepdim=True)
-        spikes = isinstance(flow, Dense | Events | Packed)
-        whole = spikes and not (synapse is not None and synapse.analog)
-        return torch.full((len(values), 1), whole, device=values.device)
 
     def compute(self) -> dict[str, float]:
         """`synops_<kind>/<layer>` and `synops_<kind>_per_sample`, the same by `_per_step`."""
@@ -132,12 +132,12 @@ class SynapticOperations(Metric):
     def _of(
         self, name: str, steps: int, effective: Tensor, possible: Tensor, fanout: Tensor
     ) -> dict[str, float]:
-        ac, mac, sums = (getattr(self, f"{kind}_{name}").cpu() for kind in ("ac", "mac", "sum"))
+        ac, mac, total = (getattr(self, f"{kind}_{name}").cpu() for kind in ("ac", "mac", "sum"))
         return {
             "ac": float((ac * effective.double()).sum()),
             "mac": float((mac * effective.double()).sum()),
             "dense": float(possible.double().sum() * steps),
-            "fanout": float((sums * fanout.double()).sum()),
+            "fanout": float((total * fanout.double()).sum()),
         }
 
 
