@@ -117,6 +117,10 @@ class Classifier(pl.LightningModule):
         self._batches.append((stacked.detach(), correct, len(labels)))
         return total
 
+    def batch_losses(self) -> list[float]:
+        """The loss of each of the epoch's batches so far."""
+        return torch.stack([parts.sum() for parts, _, _ in self._batches]).tolist()
+
     def _parts(self, activity: Activity, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         parts = {self.loss.name: self.loss(activity, scores, labels)}
         for name, term in self.regularizers.items():

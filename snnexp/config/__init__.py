@@ -3,4 +3,13 @@
 from snnexp.config.check import check, suggest, taken
 from snnexp.config.nodes import directory, flatten, instantiate, naming_keys, whitelist
 
-__all__ = ["check", "directory", "flatten", "instantiate", "naming_keys", "suggest", "taken", "whitelist"]
+__all__ = [
+    "check",
+    "directory",
+    "flatten",
+    "instantiate",
+    "naming_keys",
+    "suggest",
+    "taken",
+    "whitelist",
+]

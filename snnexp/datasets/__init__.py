@@ -3,6 +3,16 @@
 from snnexp.datasets.memory import IndexSampler, MemoryDataset, Split, as_floats
 from snnexp.datasets.mnist import MNIST
 from snnexp.datasets.module import Data
+from snnexp.datasets.ones import Ones
 from snnexp.datasets.yinyang import YinYang
 
-__all__ = ["MNIST", "Data", "IndexSampler", "MemoryDataset", "Split", "YinYang", "as_floats"]
+__all__ = [
+    "MNIST",
+    "Data",
+    "IndexSampler",
+    "MemoryDataset",
+    "Ones",
+    "Split",
+    "YinYang",
+    "as_floats",
+]

@@ -86,7 +86,9 @@ def _divide(
     chosen, held_out = order[:rest], order[rest:]
     require(len(held_out) > 0 and rest > 0, f"val_share: {val_share!r} leaves one split empty")
     if fraction < 1:
-        share = torch.randperm(rest, generator=generator(0, 0, "fraction"))[: round(fraction * rest)]
+        share = torch.randperm(rest, generator=generator(0, 0, "fraction"))[
+            : round(fraction * rest)
+        ]
         require(len(share) > 0, f"fraction: {fraction!r} of {rest} samples leaves none")
         chosen = chosen[share]
     return chosen, held_out

@@ -50,7 +50,7 @@ class SynapticOperations(Metric):
         self._count(f"mac_{name}", reached)
 
     def _add(self, name: str, amount: Tensor | int) -> None:
-        getattr(self, name).add_(amount)
+        setattr(self, name, getattr(self, name) + amount)
 
     @torch.no_grad()
     def update(self, activity: Activity) -> None:

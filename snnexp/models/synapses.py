@@ -56,9 +56,7 @@ class Synapse(nn.Module):
         """Of flat values [sample, channel], what reaches the weights, flat too."""
         return values
 
-    def forward(
-        self, inputs: Inputs | Train, weight: Tensor
-    ) -> Float[Tensor, "time batch neuron"]:
+    def forward(self, inputs: Inputs | Train, weight: Tensor) -> Float[Tensor, "time batch neuron"]:
         """The current that `inputs` causes through `weight`, the one that the backend holds.
 
         Time and batch are merged; static values pass once, and their one step stands for all.
@@ -176,9 +174,7 @@ class _Pool2d(Synapse):
         """Of every window, first along rows, then along columns: 8 times as fast as torch's."""
         for axis in (2, 3):
             length = (self.output_shape[axis - 1] - 1) * self.stride + 1
-            parts = (
-                values.narrow(axis, start, length) for start in range(self.kernel_size)
-            )
+            parts = (values.narrow(axis, start, length) for start in range(self.kernel_size))
             step = [slice(None)] * axis + [slice(None, None, self.stride)]
             values = reduce(torch.add, (part[tuple(step)] for part in parts))
         return values
@@ -222,9 +218,7 @@ class Chain(Synapse):
     behind on the current.
     """
 
-    def __init__(
-        self, *, input_shape: Sequence[int], parts: Mapping[str, Callable[..., Synapse]]
-    ):
+    def __init__(self, *, input_shape: Sequence[int], parts: Mapping[str, Callable[..., Synapse]]):
         made: dict[str, Synapse] = {}
         shape = tuple(input_shape)
         for name, part in parts.items():
@@ -279,9 +273,7 @@ class Chain(Synapse):
             values = part.transform(values, None)
         return values.flatten(1)
 
-    def forward(
-        self, inputs: Inputs | Train, weight: Tensor
-    ) -> Float[Tensor, "time batch neuron"]:
+    def forward(self, inputs: Inputs | Train, weight: Tensor) -> Float[Tensor, "time batch neuron"]:
         if isinstance(self.core, Linear) and self.direct and self.place == len(self.parts) - 1:
             return self.core(inputs, weight)  # flat already; packed spikes need not be unpacked
         return super().forward(inputs, weight)

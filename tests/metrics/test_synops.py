@@ -323,7 +323,11 @@ IMAGE_LAYERS = {
     "thirds": {"pool": partial(AvgPool2d, kernel_size=3, stride=2), "conv": conv(4, 2)},
     "overlapping": {"pool": partial(SUM, stride=1), "conv": conv(4, 3, stride=2)},
     "current": {"conv": conv(4, 2), "pool": partial(AVERAGE, stride=2)},
-    "dense": {"pool": partial(SUM, stride=2), "flat": Flatten, "full": partial(Linear, num_outputs=8)},
+    "dense": {
+        "pool": partial(SUM, stride=2),
+        "flat": Flatten,
+        "full": partial(Linear, num_outputs=8),
+    },
 }
 
 

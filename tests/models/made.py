@@ -56,9 +56,7 @@ cuba_lif = partial(
 
 
 def ideal(kernel="reference"):
-    return Ideal(
-        device="cpu", precision="32-true", devices=1, kernel=kernel, checkpoint_every=None
-    )
+    return Ideal(device="cpu", precision="32-true", devices=1, kernel=kernel, checkpoint_every=None)
 
 
 def network(sizes, neuron=lif, readout=li, std=3.0, kernel="reference"):
