@@ -75,7 +75,7 @@ class Standstill(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """At the last batch, before validation and checkpoint: losses are on the device till then."""
+        """At the last batch: till then the losses stay on the device."""
         assert isinstance(pl_module, Classifier)
         if not trainer.is_last_batch:
             return

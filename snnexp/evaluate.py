@@ -2,7 +2,7 @@
 
 Overrides are those of the command line: another backend, data split sizes, encoder noise. The
 network and its weights are the run's; the result is printed and kept in `DIR/evaluations/`.
-Operations are ACs or MACs by NeuroBench's rule, from what a batch of `eval_batch_size` samples holds.
+Operations are ACs or MACs by NeuroBench's rule, from what a batch (`eval_batch_size`) holds.
 """
 
 import json

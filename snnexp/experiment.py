@@ -21,6 +21,7 @@ from snnexp.classifier import Classifier
 from snnexp.config import instantiate
 from snnexp.datasets import Data, MemoryDataset, as_floats
 from snnexp.errors import ConfigError, RunError
+from snnexp.losses import NoLoss
 from snnexp.summary import about, write_summary
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,11 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     decoder, loss = instantiate(cfg.decoder), instantiate(cfg.loss)
     for stage, part in (("decoder", decoder), ("loss", loss)):
         _refuse_silent_readout(stage, part, network)
+    if isinstance(loss, NoLoss) and not cfg.regularizer:
+        raise ConfigError(
+            "loss: NoLoss, and no regularizer: nothing would be learnt; choose another loss, or "
+            "add for example regularizer=[synops_target]"
+        )
     classifier = Classifier(
         encoder=encoder,
         network=network,

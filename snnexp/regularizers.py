@@ -24,7 +24,9 @@ class Regularizer(ABC):
         require(factor >= 0, f"factor: {factor!r}; it must not be negative")
         self.factor = factor
 
-    def prepare(self, untrained: Callable[[], Activity], network: Network) -> None:
+    def prepare(  # noqa: B027  (most terms need nothing)
+        self, untrained: Callable[[], Activity], network: Network
+    ) -> None:
         """Called once before any batch; `untrained` runs the untrained network on one."""
 
     @abstractmethod

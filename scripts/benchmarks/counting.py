@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from benchmarks.workloads import Step, Workload, build, made, train
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.workloads import Step, Workload, build, made, train
 from snnexp import synops
 from snnexp.activity import Activity
 from snnexp.backends import Ideal
@@ -16,8 +16,8 @@ from snnexp.inputs import Static
 from snnexp.metrics import SynapticOperations
 from snnexp.models import (
     IAF,
-    ConvNetwork,
     Conv2d,
+    ConvNetwork,
     Exponential,
     Kaiming,
     Network,

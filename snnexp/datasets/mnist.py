@@ -114,13 +114,14 @@ def _find(root: str | None, download: bool) -> Path:
         return folder
     way_out = "put the official idx files there, or name with dataset.root where they lie"
     require(download, f"root: {folder} lacks {', '.join(missing)}; {way_out}, or allow download")
-    from torchvision.datasets import MNIST as Torchvision  # noqa: N811  (takes a second to import)
+    from torchvision.datasets import MNIST as Torchvision
 
     try:
         Torchvision(str(base), download=True)
     except (OSError, RuntimeError) as error:
         raise ValueError(
-            f"root: {folder} lacks {', '.join(missing)}, and downloading failed ({error}); {way_out}"
+            f"root: {folder} lacks {', '.join(missing)}, and downloading failed ({error}); "
+            f"{way_out}"
         ) from error
     return folder
 

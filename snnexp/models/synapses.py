@@ -86,8 +86,6 @@ class Synapse(nn.Module):
 class Linear(Synapse):
     """Dense connections: x(t) = W z(t), W [neuron, channel]."""
 
-    weight: nn.Parameter
-
     def __init__(self, *, input_shape: Sequence[int], num_outputs: int):
         require(
             len(input_shape) == 1,
@@ -112,8 +110,6 @@ class Conv2d(Synapse):
 
     kernel_size, stride, padding (with zeros), dilation: in pixels, the same both ways.
     """
-
-    weight: nn.Parameter
 
     def __init__(
         self,
