@@ -36,18 +36,17 @@ STEPS = [
 needs_data = (pytest.mark.data, pytest.mark.skipif("SNNEXP_DATA" not in os.environ, reason="data"))
 
 
+def stated(group, option):
+    return OmegaConf.load(ROOT / f"{group}/{option}.yaml")
+
+
 def data_sets(*more):
     """Every data set, with what is given; those that are read from files are marked."""
-    for name in OPTIONS["dataset"]:
-        marks = (
-            needs_data if "root" in OmegaConf.load(ROOT / f"dataset/{name}.yaml").dataset else ()
-        )
-        yield pytest.param(*more, name, marks=marks)
+    marks = {name: "root" in stated("dataset", name).dataset for name in OPTIONS["dataset"]}
+    return [pytest.param(*more, name, marks=needs_data * read) for name, read in marks.items()]
 
 
-IMAGES = [
-    model for model in OPTIONS["model"] if "hidden" in OmegaConf.load(ROOT / f"model/{model}.yaml")
-]
+IMAGES = [model for model in OPTIONS["model"] if "hidden" in stated("model", model)]
 """Models that take images, on which the others' data are refused."""
 VECTORS = [model for model in OPTIONS["model"] if model not in IMAGES]
 PAIRS = [pair for model in OPTIONS["model"] for pair in data_sets(model)]
@@ -76,7 +75,7 @@ def select(group, option):
 
 def small(dataset, *overrides):
     """A configuration of few samples."""
-    node = OmegaConf.load(ROOT / f"dataset/{dataset}.yaml").dataset
+    node = stated("dataset", dataset).dataset
     fewer = ["dataset.sizes={train: 20, val: 10, test: 10}"] if "sizes" in node else []
     fewer += ["dataset.fraction=0.001"] if "fraction" in node else []
     return compose([f"dataset={dataset}", *fewer, *overrides])
@@ -92,7 +91,7 @@ def expected_refusal(cfg):
     if encoder.accepts != dataset.yields:
         return f"encoder: {encoder.__name__} takes {encoder.accepts}"
     if model is ConvNetwork and cfg.dataset._target_ not in IMAGE_DATA:
-        return r"model\.hidden\.conv1\.conv: Conv2d: it takes an image"
+        return r"model\.hidden\.conv1\.conv\.input_shape: .* Conv2d takes an image"
     for stage, part in (("decoder", decoder), ("loss", loss)):
         if part.reads == "spikes" and not readout.spiking:
             return f"{stage}: {part.__name__} reads output spikes"

@@ -39,8 +39,8 @@ class Synapse(nn.Module):
         self.input_shape, self.output_shape = tuple(input_shape), tuple(output_shape)
         require(
             all(size >= 1 for size in self.output_shape),
-            f"{type(self).__name__}: an input of shape {self.input_shape} leaves nothing, "
-            f"{self.output_shape}; lower kernel_size or stride, or raise padding",
+            f"kernel_size: of an input of shape {self.input_shape} {type(self).__name__} leaves "
+            f"{self.output_shape}; lower it, or raise padding or the input's size",
         )
 
     @property
@@ -89,7 +89,7 @@ class Linear(Synapse):
     def __init__(self, *, input_shape: Sequence[int], num_outputs: int):
         require(
             len(input_shape) == 1,
-            f"Linear: it takes channels, not an image {tuple(input_shape)}; put a Flatten before",
+            f"input_shape: {tuple(input_shape)}, but Linear takes channels; put a Flatten before",
         )
         require_whole(1, num_outputs=num_outputs)
         super().__init__(input_shape, (num_outputs,))
@@ -224,8 +224,8 @@ class Chain(Synapse):
         weighted = [index for index, part in enumerate(made.values()) if part.weight is not None]
         require(
             len(weighted) == 1,
-            f"{', '.join(made) or 'no part'}: a layer's synapse has one part with weights, such "
-            f"as Conv2d or Linear, not {len(weighted)}",
+            f"hidden: a layer of {', '.join(made) or 'no part'} has {len(weighted)} parts with "
+            "weights; give it one, such as Conv2d or Linear",
         )
         super().__init__(input_shape, shape)
         self.parts = cast(Mapping[str, Synapse], nn.ModuleDict(made))
@@ -295,6 +295,6 @@ def require_free(name: str) -> None:
 def _require_image(name: str, shape: Sequence[int]) -> None:
     require(
         len(shape) == 3,
-        f"{name}: it takes an image (channel, height, width), not channels {tuple(shape)}; "
-        "choose a data set of images, such as dataset=mnist, and no Flatten before",
+        f"input_shape: {tuple(shape)}, but {name} takes an image (channel, height, width); choose "
+        "a data set of images, such as dataset=mnist, and put no Flatten before",
     )
