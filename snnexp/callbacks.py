@@ -77,12 +77,15 @@ class Standstill(pl.Callback):
     ) -> None:
         """At the last batch: till then the losses stay on the device."""
         assert isinstance(pl_module, Classifier)
-        if not trainer.is_last_batch:
-            return
-        for loss in pl_module.batch_losses():
+        if trainer.is_last_batch:
+            self.note(trainer.current_epoch, pl_module.batch_losses())
+
+    def note(self, epoch: int, losses: list[float]) -> None:
+        """Count the batches of an epoch, the first of which is 0."""
+        for loss in losses:
             improved = loss < (1 - self.share) * self.best
             self.best, self.since = (loss, 0) if improved else (self.best, self.since + 1)
-            self.stopped |= trainer.current_epoch > 0 and self.since > self.patience
+            self.stopped |= epoch > 0 and self.since > self.patience
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._stop(trainer)  # a run that is continued behind its end
