@@ -296,5 +296,5 @@ def _require_image(name: str, shape: Sequence[int]) -> None:
     require(
         len(shape) == 3,
         f"input_shape: {tuple(shape)}, but {name} takes an image (channel, height, width); choose "
-        "a data set of images, such as dataset=mnist, and put no Flatten before",
+        "a data set of images, such as dataset=mnist, without a bias channel or a Flatten before",
     )
