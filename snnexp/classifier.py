@@ -79,7 +79,6 @@ class Classifier(pl.LightningModule):
         self._batches: list[tuple[Tensor, Tensor, int]] = []
         self._gradients: list[Tensor] = []
         self._started = self._ended = self._rate = 0.0
-        self._steps = 0
 
     def forward(self, values: Any) -> Tensor:
         """Scores [batch, class] of values as the data set yields them."""
@@ -166,7 +165,6 @@ class Classifier(pl.LightningModule):
         self.outcome[stage].update(self._parts(activity, scores, labels), scores, labels)
         self.activity[stage].update(activity)
         self.operations[stage].update(activity)
-        self._steps = activity.inputs.num_steps
 
     def on_validation_epoch_end(self) -> None:
         self._report("val")
@@ -179,7 +177,7 @@ class Classifier(pl.LightningModule):
         operations = self.operations[stage]
         values = outcome.compute() | activity.compute() | operations.compute()
         values |= size_of(self.network)
-        cost = Cost.of(values, self._steps, self.dt)
+        cost = Cost.of(values, operations.num_steps, self.dt)
         for name, device in self.energy.items():
             values[f"energy/{name}_nJ_per_sample"] = device(cost)
         self._log({f"{stage}/{name}": value for name, value in values.items()})

@@ -56,8 +56,9 @@ class Dense(_Tensors):
     @cached_property
     def counts(self) -> Float[Tensor, "batch channel"]:
         """Spikes per sample and channel, differentiable even if first asked for without."""
+        whole = torch.promote_types(self.spikes.dtype, torch.float32)  # bfloat16 has no 257
         with torch.enable_grad():
-            return self.spikes.sum(0)
+            return self.spikes.sum(0, dtype=whole)
 
     def dense(self) -> Float[Tensor, "time batch channel"]:
         return self.spikes
@@ -85,6 +86,13 @@ class Events(_Tensors):
     num_steps: int
     batch_size: int
     num_channels: int
+
+    @property
+    def counts(self) -> Float[Tensor, "batch channel"]:
+        """Spikes per sample and channel."""
+        place = self.sample.long() * self.num_channels + self.channel
+        counts = torch.bincount(place, minlength=self.batch_size * self.num_channels)
+        return counts.view(self.batch_size, self.num_channels).float()
 
     def dense(self) -> Float[Tensor, "time batch channel"]:
         grid = torch.zeros(

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from snnexp.activity import Activity
-from snnexp.inputs import Events, Inputs, Static, Train
+from snnexp.inputs import Inputs, Static, Train
 from snnexp.kernels import Packed
 from snnexp.models import Network
 
@@ -40,9 +40,7 @@ def total(activity: Activity, network: Network) -> Float[Tensor, ""]:
 
 def sums(flow: Flow) -> Float[Tensor, "batch channel"]:
     """What arrives in all steps together, by sample and channel."""
-    if isinstance(flow, Static):
-        return flow.values * flow.num_steps
-    return flow.dense().sum(0) if isinstance(flow, Events) else flow.counts
+    return flow.values * flow.num_steps if isinstance(flow, Static) else flow.counts
 
 
 def last(flow: Flow) -> Float[Tensor, "batch neuron"]:

@@ -12,6 +12,8 @@ from snnexp.models import Network, Synapse
 from snnexp.synops import Flow
 
 KINDS = ("ac", "mac", "dense", "fanout")
+WIDE = torch.float if torch.backends.mps.is_available() else torch.double
+"""Of the counters; Apple's GPUs have no doubles."""
 
 
 class SynapticOperations(Metric):
@@ -40,7 +42,7 @@ class SynapticOperations(Metric):
 
     def _count(self, name: str, size: int) -> None:
         """Whole numbers, but sums of analog values; doubles keep both."""
-        self.add_state(name, torch.zeros(size, dtype=torch.double), dist_reduce_fx="sum")
+        self.add_state(name, torch.zeros(size, dtype=WIDE), dist_reduce_fx="sum")
 
     def _count_channels(self, name: str, sources: int, synapse: Synapse | None) -> None:
         """`sum`: of all that leaves a source; `ac`, `mac`: how often a weighted input is not 0."""
@@ -77,7 +79,7 @@ class SynapticOperations(Metric):
         """
         repeats = flow.num_steps if isinstance(flow, Static) else 1
         counts = synops.sums(flow)
-        total = (counts if returns_late else counts - synops.last(flow)).sum(0, dtype=torch.double)
+        total = (counts if returns_late else counts - synops.last(flow)).sum(0, dtype=WIDE)
         self._add(f"sum_{name}", total)
         if isinstance(flow, Packed) and (synapse is None or synapse.direct):
             self._add(f"ac_{name}", total)  # binary spikes that reach the weights as they are
@@ -90,15 +92,21 @@ class SynapticOperations(Metric):
             self._add_by_content(name, values, repeats)
             return
         whole = not isinstance(flow, Static) and not (synapse is not None and synapse.analog)
-        active = values.sign().abs_().flatten(0, 1).sum(0)  # 5 times as fast as to sum booleans
+        busy = values.sign().abs_()  # summed 5 times as fast as booleans
+        active = busy.flatten(0, 1).sum(0, dtype=torch.float)
         self._add(f"{'ac' if whole else 'mac'}_{name}", active * repeats)
 
     def _add_by_content(self, name: str, values: Tensor, repeats: int) -> None:
         """In each step apart."""
-        active = (values != 0).sum(1, dtype=torch.double) * repeats
+        active = (values != 0).sum(1, dtype=WIDE) * repeats
         accumulates = ((values == 0) | (values.abs() == 1)).flatten(1).all(1, keepdim=True)
         self._add(f"ac_{name}", (active * accumulates).sum(0))
         self._add(f"mac_{name}", (active * ~accumulates).sum(0))
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of a sample."""
+        return int(self.steps) // int(self.samples)  # type: ignore[arg-type]
 
     def compute(self) -> dict[str, float]:
         """`synops_<kind>/<layer>` and `synops_<kind>_per_sample`, the same by `_per_step`."""

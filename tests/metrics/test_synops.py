@@ -1,6 +1,7 @@
 """Synaptic operations: published examples, and counts by nested loops over every connection."""
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -175,6 +176,18 @@ def test_batches_of_unequal_size_add_up_to_means_over_samples():
     small = spikes_at(4, 1, 3, *[(0, 0, channel) for channel in range(3)])
     values = measure(net, driven(net, EXAMPLE), driven(net, small))
     assert values["synops_ac/hidden1"] == pytest.approx((20 + 15) / 3)
+
+
+def test_counts_of_half_precision_spikes_are_whole():
+    """bfloat16 has no 601."""
+    net = network((3, 5, 2), LIF)
+    ones = torch.ones(601, 1, 3)
+    activity = driven(net, Dense(ones))
+    half = replace(activity, inputs=Dense(ones.bfloat16()))
+    for kind in ("ac", "fanout"):
+        for by_content in (False, True):
+            values = measure(net, half, by_content=by_content)
+            assert values[f"synops_{kind}/hidden1"] == 601 * 3 * 5
 
 
 def test_size_of_a_network():
