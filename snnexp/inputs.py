@@ -94,6 +94,16 @@ class Events(_Tensors):
         counts = torch.bincount(place, minlength=self.batch_size * self.num_channels)
         return counts.view(self.batch_size, self.num_channels).float()
 
+    def active(self) -> Int[Tensor, " channel"]:
+        """In how many (step, sample) each channel has events, one or more."""
+        row = self.step.long() * self.batch_size + self.sample
+        place = row * self.num_channels + self.channel
+        number = torch.arange(len(place), device=place.device)
+        size = self.num_steps * self.batch_size * self.num_channels
+        one = number.new_empty(size)  # of the events of a bin one leaves its number there
+        one[place] = number
+        return torch.bincount(self.channel[one[place] == number], minlength=self.num_channels)
+
     def dense(self) -> Float[Tensor, "time batch channel"]:
         grid = torch.zeros(
             self.num_steps, self.batch_size, self.num_channels, device=self.step.device

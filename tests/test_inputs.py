@@ -41,6 +41,12 @@ def test_counts_are_those_of_the_dense_copy(kind):
     assert torch.equal(KINDS[kind].counts, KINDS[kind].dense().sum(0))
 
 
+@pytest.mark.parametrize("kind", ["events", "no events"])
+def test_bins_of_several_events_are_active_once(kind):
+    active = (KINDS[kind].dense() != 0).sum((0, 1))
+    assert torch.equal(KINDS[kind].active(), active)
+
+
 def test_counts_carry_gradients_even_if_first_asked_for_without():
     inputs = Dense(torch.ones(3, 2, 4, requires_grad=True))
     with torch.no_grad():

@@ -47,7 +47,7 @@ class ActivityMetrics(Metric):
         self._add("samples", inputs.batch_size)
         self._add("steps", inputs.batch_size * inputs.num_steps)
         if not isinstance(inputs, Static):
-            self._add("input_spikes", inputs.dense().sum().long())
+            self._add("input_spikes", inputs.counts.sum().long())
         for name in self.spiking:
             self._update_layer(name, activity.layers[name])
         rest = self.layers["readout"].neuron.rest

@@ -6,7 +6,7 @@ from torchmetrics import Metric
 
 from snnexp import synops
 from snnexp.activity import Activity
-from snnexp.inputs import Static
+from snnexp.inputs import Events, Static
 from snnexp.kernels import Packed
 from snnexp.models import Network, Synapse
 from snnexp.synops import Flow
@@ -81,9 +81,13 @@ class SynapticOperations(Metric):
         counts = synops.sums(flow)
         total = (counts if returns_late else counts - synops.last(flow)).sum(0, dtype=WIDE)
         self._add(f"sum_{name}", total)
-        if isinstance(flow, Packed) and (synapse is None or synapse.direct):
-            self._add(f"ac_{name}", total)  # binary spikes that reach the weights as they are
-            return
+        if synapse is None or synapse.direct:  # what is sent is what reaches the weights
+            if isinstance(flow, Packed):
+                self._add(f"ac_{name}", total)
+                return
+            if isinstance(flow, Events) and not self.by_content:
+                self._add(f"ac_{name}", flow.active())
+                return
         values = flow.values[None] if isinstance(flow, Static) else flow.dense()
         values = values if returns_late else values[:-1]
         if synapse is not None and not synapse.direct:
