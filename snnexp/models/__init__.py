@@ -10,10 +10,12 @@ from snnexp.kernels.surrogates import (
     Surrogate,
     Triangle,
 )
+from snnexp.models.architectures import ConvNetwork, DeepNetwork
+from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.initializers import Kaiming, Normal
-from snnexp.models.network import ConvNetwork, DeepNetwork, Layer, Network
+from snnexp.models.network import Layer, Network
 from snnexp.models.neurons import IAF, LI, LIF, CubaLI, CubaLIF, LearntLIF, Neuron
-from snnexp.models.synapses import AvgPool2d, Chain, Conv2d, Flatten, Linear, SumPool2d, Synapse
+from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
 
 __all__ = [
     "IAF",

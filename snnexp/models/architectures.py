@@ -1,0 +1,65 @@
+"""Networks whose layers differ: deep ones of one width, and convolutional ones."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from snnexp.checks import require, require_whole
+from snnexp.models.network import Backend, Initializer, Network
+from snnexp.models.neurons import Neuron
+from snnexp.models.synapses import Chain, Linear, Synapse, require_free
+
+
+class DeepNetwork(Network):
+    """`depth` hidden layers of `width` neurons; the first may have neurons of another kind."""
+
+    def __init__(
+        self,
+        *,
+        num_inputs: int,
+        num_outputs: int,
+        dt: float,
+        backend: Backend,
+        depth: int,
+        width: int,
+        neuron: Callable[..., Neuron],
+        deep_neuron: Callable[..., Neuron],
+        readout: Callable[..., Neuron],
+        init: Initializer,
+    ):
+        require_whole(1, depth=depth, width=width)
+        hidden = {
+            f"hidden{index}": (
+                partial(Linear, num_outputs=width),
+                neuron if index == 1 else deep_neuron,
+            )
+            for index in range(1, depth + 1)
+        }
+        self._build((num_inputs,), num_outputs, hidden, readout, dt, backend, init)
+
+
+class ConvNetwork(Network):
+    """Convolutional layers and a readout that is connected to all of the last one's neurons.
+
+    input_shape: of an image, (channel, height, width). hidden: of each hidden layer its synapse's
+    parts by name, factories in the order of the flow: pooling before the weights acts on spikes,
+    pooling behind them on the current. All hidden neurons are of one kind.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        dt: float,
+        backend: Backend,
+        hidden: Mapping[str, Mapping[str, Callable[..., Synapse]]],
+        neuron: Callable[..., Neuron],
+        readout: Callable[..., Neuron],
+        init: Initializer,
+    ):
+        require(len(hidden) > 0, "hidden: {}; give at least one layer")
+        require("readout" not in hidden, "hidden.readout: the readout is always there; rename it")
+        for name in hidden:
+            require_free(name)
+        layers = {name: (partial(Chain, parts=parts), neuron) for name, parts in hidden.items()}
+        self._build(input_shape, num_outputs, layers, readout, dt, backend, init)
