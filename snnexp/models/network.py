@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from snnexp.activity import Activity, LayerActivity, join
 from snnexp.checks import require, require_whole
-from snnexp.inputs import Dense, Inputs, Train
+from snnexp.inputs import Current, Dense, Inputs, Train
 from snnexp.kernels import Scan, State
 from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Linear
@@ -36,7 +36,7 @@ class Backend(Protocol):
     def scan(
         self,
         neuron: Neuron,
-        current: Tensor,
+        current: Current,
         steps: int,
         state: State | None,
         membrane: bool,

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from snnexp.inputs import Inputs, Train
+from snnexp.inputs import Current, Inputs, Train
 
 
 class Linear(nn.Module):
@@ -14,8 +14,6 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(num_outputs, num_inputs))
 
-    def forward(
-        self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel"]
-    ) -> Float[Tensor, "time batch neuron"]:
+    def forward(self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel"]) -> Current:
         """The current that `inputs` causes through `weight`, the one that the backend holds."""
         return inputs.project(weight)
