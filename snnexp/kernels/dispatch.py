@@ -83,12 +83,13 @@ def _scan(
     _refuse_misfit((steps, batch, size), recurrent, initial, measured)
     table = p.table(like, size)
     binary = not (p.multiple or smooth or measured is not None)
-    learns = torch.is_grad_enabled()
+    learns, packed = torch.is_grad_enabled(), kernel == "numba" and binary
+    again = packed and recurrent is None and current.shape[0] < steps  # cheaper than to keep them
     asked = switches(
         p,
         smooth,
-        packed=kernel == "numba" and binary,
-        margin=learns or wanted["margin"],
+        packed=packed,
+        margin=wanted["margin"] or (learns and not again),
         membrane=wanted["membrane"],
         synaptic=wanted["synaptic"],
         history=learns and table.requires_grad,

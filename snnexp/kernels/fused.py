@@ -48,15 +48,17 @@ def forward(
     words = new(steps if on and switches.packed else 0, *bits_shape, dtype=torch.int64)
     held = new(steps if switches.refractory_steps else 0, *bits_shape, dtype=torch.int64)
     tile, block = _layout(table, batch, recurrent is not None)
-    _use_threads(steps * batch * size * (4 if recurrent is not None else 1))
+    narrow, most = _extent(source)
+    _use_threads(steps * batch * _width(source, recurrent, size))
     loops.forward(
         block,
         steps,
         size,
         _none(dtype, 2) if source.current is None else _flat(source.current),
         *_sent(source),
-        *_weights(source, dtype),
-        *_extent(source),
+        *_weights(source, narrow, dtype),
+        narrow,
+        most,
         tile,
         _flags(switches),
         _numbers(switches, tuple(shape), dtype),
@@ -97,7 +99,7 @@ def backward(
     state = torch.zeros(initial.shape, dtype=dtype) if to_state is None else to_state.clone()
     out = initial.new_empty(lines, batch, size) if lines == steps else zeros(lines, batch, size)
     tile, block = _layout(table, batch, recurrent is not None)
-    _use_threads(steps * batch * size * (8 if recurrent is not None else 1))
+    _use_threads(2 * steps * batch * _width(source, recurrent, size))
     shares = get_num_threads()
     narrow, most = _extent(source)
     grads = zeros(shares, len(NUMBERS) if switches.history else 0, tile.shape[1])
@@ -108,6 +110,7 @@ def backward(
         block,
         steps,
         size,
+        _none(dtype, 2) if source.current is None else _flat(source.current),
         *_sent(source),
         narrow,
         most,
@@ -152,11 +155,18 @@ def _sent(source: Source) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return _none(torch.int64, 3), source.start.numpy(), source.sent.numpy()
 
 
-def _weights(source: Source, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """The synapses' weight as it stands, and turned with a row of zeros."""
+def _weights(source: Source, narrow: bool, dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """The synapses' weight as it stands, and if needed turned with a row of zeros."""
     if source.weight is None:
         return _none(dtype, 2), _none(dtype, 2)
-    return source.weight.contiguous().numpy(), bordered(source.weight).numpy()
+    weight = source.weight.contiguous().numpy()
+    return weight, _none(dtype, 2) if narrow else bordered(source.weight).numpy()
+
+
+def _width(source: Source, recurrent: Tensor | None, size: int) -> int:
+    """Updates that a row (step, sample) costs, about: of the neurons, and of the channels' bits."""
+    channels = 0 if source.weight is None else source.weight.shape[1]
+    return size * (4 if recurrent is not None else 1) + channels
 
 
 def _extent(source: Source) -> tuple[bool, int]:
@@ -186,7 +196,7 @@ def project_words(words: Tensor, weight: Tensor) -> Tensor:
     out = weight.new_empty(*words.shape[:2], len(weight))
     rows = out.shape[0] * out.shape[1]
     weight, words = weight.contiguous(), words.contiguous()
-    _use_threads(rows * len(weight))
+    _use_threads(rows * sum(weight.shape))
     narrow, feed = _is_narrow(words, weight), bordered(weight).numpy()
     bits.project_words(_rows(words), weight.numpy(), feed, narrow, _rows(out), _chunk(rows))
     return out
@@ -195,7 +205,7 @@ def project_words(words: Tensor, weight: Tensor) -> Tensor:
 def gather_words(words: Tensor, lines: Tensor, weight: Tensor) -> Tensor:
     """The gradient of `project_words`' weight from the current's, `lines`."""
     lines, words, (size, channels) = lines.contiguous(), words.contiguous(), weight.shape
-    _use_threads(lines.numel())
+    _use_threads(len(lines) * lines.shape[1] * (size + channels))
     narrow, shares = _is_narrow(words, weight), get_num_threads()
     shape = (size, channels) if narrow else (channels, size)
     totals = lines.new_zeros(shares, *shape)

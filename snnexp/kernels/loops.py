@@ -416,9 +416,33 @@ def _plus(row, grads, t, start, end):
             row[n] += g[n]
 
 
+@njit(fastmath=FAST, error_model="numpy")
+def _margins(low, high, size, x, table, flags, initial, words, held, margin):
+    """The margins of the units [low, high) again, from a constant current and the known spikes."""
+    width, kind = table.shape[1], initial.dtype
+    w, z, h = np.empty(width, kind), np.empty(width, kind), np.zeros(width, kind)
+    state = initial[:3, low:high].copy()
+    threshold = table[THRESHOLD]
+    for t in range(len(margin)):
+        for start in range(low, high, width):
+            end = min(high, start + width)
+            first, last, m = start // size, end // size, end - start
+            here = slice(start - low, end - low)
+            v, i, before = state[0, here], state[1, here], state[2, here]
+            wm, zm, hm, um = w[:m], z[:m], h[:m], margin[t, here]
+            _integrate(x[0, start:end], table, flags, v, i, before, wm)
+            for n in range(m):
+                um[n] = wm[n] - threshold[n]
+            _spikes_of(t, first, last, size, words, margin, zm)
+            if flags[REFRACTORY] > 0:
+                _spikes_of(t, first, last, size, held, margin, hm)
+            _reset(wm, zm, hm, table, flags[HARD], flags[REFRACTORY] > 0, v)
+            _copy(zm, before)
+
+
 @njit(fastmath=FAST, error_model="numpy", cache=True)
 def _backward_block(
-    low, high, steps, size, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
+    low, high, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
     initial, words, spikes, margin, history, held, given, to_spikes, to_counts, to_margin,
     to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
 ):  # fmt: skip
@@ -436,6 +460,11 @@ def _backward_block(
     fan = np.empty((4, to_synapse.shape[1] if narrow else 0), kind)
     spiking, recurrent, learning = flags[SPIKING], len(weight) > 0, len(history) > 0
     packed = len(words) > 0
+    again = spiking and len(margin) == 0
+    offset = low if again else 0
+    if again:
+        margin = np.empty((steps, high - low), kind)
+        _margins(low, high, size, x, table, flags, initial, words, held, margin)
     for t in range(steps - 1, -1, -1):
         for start in range(low, high, width):
             end = min(high, start + width)
@@ -456,10 +485,9 @@ def _backward_block(
                 if flags[HARD] or learning:
                     _spikes_of(t, first, last, size, words, spikes, km)
                 if flags[REFRACTORY] > 0:
-                    for q in range(first, last):
-                        unpack(held[t, q], hm[(q - first) * size : (q - first + 1) * size])
+                    _spikes_of(t, first, last, size, held, spikes, hm)
                 _spike_back(
-                    margin[t, start:end], km, hm, table, flags, numbers, given, v, f,
+                    margin[t, start - offset : end - offset], km, hm, table, flags, numbers, given, v, f,
                     s[:m], um,
                 )  # fmt: skip
                 _plus(um, to_margin, t, start, end)
@@ -504,7 +532,7 @@ def _backward_block(
 
 @njit(cache=True, parallel=True)
 def backward(
-    block, steps, size, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
+    block, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
     initial, words, spikes, margin, history, held, given, to_spikes, to_counts, to_margin,
     to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
 ):  # fmt: skip
@@ -514,7 +542,7 @@ def backward(
     for share in prange(shares):
         for b in range(share * blocks // shares, (share + 1) * blocks // shares):
             _backward_block(
-                b * block, min(units, (b + 1) * block), steps, size, sent, start_of, channel,
+                b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of, channel,
                 narrow, most, table, flags, numbers, weight, initial, words, spikes, margin,
                 history, held, given, to_spikes, to_counts, to_margin, to_membrane, to_synaptic,
                 state, grads[share], to_synapse[share], to_weight[share], out,

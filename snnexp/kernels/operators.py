@@ -152,6 +152,7 @@ def _(table, current, sent, start, link, weight, recurrent, initial, measured, g
 @Operator
 def scan_backward(
     table: Tensor,
+    current: Tensor | None,
     sent: Tensor | None,
     start: Tensor | None,
     weight: Tensor | None,
@@ -173,18 +174,19 @@ def scan_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The adjoint of `scan`: gradients of current, weight, table, recurrent weight, initial state.
 
-    record: words, spikes, margin, history and held as `scan` filled them. lines: steps of the
+    current: where one step stood for all. record: words, spikes, margin (made again where it is
+    empty), history and held as `scan` filled them. lines: steps of the
     current's gradient: all, 1 for their sum, or 0 if nobody asks for it.
     """
     gradients = (to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state)
     return _kernel(kernel).backward(
-        Source(None, sent, start, weight), table, recurrent, initial, tuple(record), given,
+        Source(current, sent, start, weight), table, recurrent, initial, tuple(record), given,
         gradients, Switches(*switches), shape, steps, lines,
     )  # fmt: skip
 
 
 @scan_backward.fake
-def _(table, sent, start, weight, recurrent, initial, record, given, *rest):
+def _(table, current, sent, start, weight, recurrent, initial, record, given, *rest):
     *_, switches, _shape, _steps, _kernel_name, lines = rest
     new = initial.new_empty
     size = initial.shape[2]
@@ -204,14 +206,15 @@ def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
     none = margin[:0]
     packed = Switches(*rest[0]).packed
     record = (words, none if packed else spikes, margin, history, held)
-    ctx.save_for_backward(table, sent, start, weight, recurrent, initial, *record)
     ctx.rest = rest
     ctx.static = current is not None and len(current) < rest[2]
+    current = current if ctx.static else None
+    ctx.save_for_backward(table, current, sent, start, weight, recurrent, initial, *record)
     ctx.given = given is not None
 
 
 def _scan_backward(ctx: Any, *gradients: Any) -> Any:
-    table, sent, start, weight, recurrent, initial, *record = ctx.saved_tensors
+    table, static, sent, start, weight, recurrent, initial, *record = ctx.saved_tensors
     to_spikes, to_counts, to_margin, to_membrane, to_synaptic, _, to_state, _, _ = gradients
     given = (to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state)
     if all(gradient is None for gradient in given):
@@ -219,8 +222,9 @@ def _scan_backward(ctx: Any, *gradients: Any) -> Any:
     _, current, _, _, link, *_ = ctx.needs_input_grad
     lines = 1 if ctx.static else ctx.rest[2] if current or link else 0
     out, to_weight, to_table, to_recurrent, to_initial = scan_backward(
-        table, sent, start, weight, recurrent, initial, record, ctx.given, *given, *ctx.rest, lines
-    )
+        table, static, sent, start, weight, recurrent, initial, record, ctx.given, *given,
+        *ctx.rest, lines,
+    )  # fmt: skip
     return (
         to_table if len(to_table) else None,
         out if current else None,
