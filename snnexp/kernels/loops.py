@@ -486,10 +486,8 @@ def _backward_block(
                     _spikes_of(t, first, last, size, words, spikes, km)
                 if flags[REFRACTORY] > 0:
                     _spikes_of(t, first, last, size, held, spikes, hm)
-                _spike_back(
-                    margin[t, start - offset : end - offset], km, hm, table, flags, numbers, given, v, f,
-                    s[:m], um,
-                )  # fmt: skip
+                u = margin[t, start - offset : end - offset]
+                _spike_back(u, km, hm, table, flags, numbers, given, v, f, s[:m], um)
                 _plus(um, to_margin, t, start, end)
                 for n in range(m):
                     wm[n] = v[n] + um[n]
