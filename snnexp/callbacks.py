@@ -1,6 +1,7 @@
 """What a run shows while it goes on: a line an epoch, and figures."""
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from snnexp import figures
-from snnexp.checks import require_whole
+from snnexp.checks import require_between, require_whole
 from snnexp.classifier import Classifier
 from snnexp.datasets import Data, MemoryDataset
 from snnexp.loggers import EpochTable
@@ -51,6 +52,56 @@ class EpochLines(pl.Callback):
         seconds = time.perf_counter() - self.started
         epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
         log.info("epoch %s  %s Hz  %.1f s", epoch, values, seconds)
+
+
+class Standstill(pl.Callback):
+    """Stops where the loss of single batches stands still, as snnTorch's Optuna tutorial does.
+
+    A batch improves if its loss is below the best one by the share improvement / depth^3. When more
+    than `patience` batches in a row do not, training ends with that epoch, but not with the first.
+    """
+
+    def __init__(self, *, patience: int, improvement: float, depth: int):
+        require_whole(1, patience=patience, depth=depth)
+        require_between(0, 1, improvement=improvement)
+        self.patience, self.share = patience, improvement / depth**3
+        self.best, self.since, self.stopped = math.inf, 0, False
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """At the last batch: till then the losses stay on the device."""
+        assert isinstance(pl_module, Classifier)
+        if trainer.is_last_batch:
+            self.note(trainer.current_epoch, pl_module.batch_losses())
+
+    def note(self, epoch: int, losses: list[float]) -> None:
+        """Count the batches of an epoch, the first of which is 0."""
+        for loss in losses:
+            improved = loss < (1 - self.share) * self.best
+            self.best, self.since = (loss, 0) if improved else (self.best, self.since + 1)
+            self.stopped |= epoch > 0 and self.since > self.patience
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop(trainer)  # a run that is continued behind its end
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop(trainer)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        trainer.should_stop = trainer.should_stop or self.stopped
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "since": self.since, "stopped": self.stopped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.since = state_dict["best"], state_dict["since"]
+        self.stopped = state_dict["stopped"]
 
 
 class Figures(pl.Callback):

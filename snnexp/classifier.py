@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from snnexp import health
 from snnexp.activity import Activity
+from snnexp.datasets import as_floats
 from snnexp.decoders import Decoder
 from snnexp.errors import ConfigError, TrainingError
 from snnexp.inputs import Inputs
 from snnexp.losses import Loss
-from snnexp.metrics import ActivityMetrics, Outcome
+from snnexp.metrics import ActivityMetrics, Cost, Outcome, SynapticOperations, size_of
 from snnexp.models import Network
 from snnexp.randomness import generator, key
 from snnexp.regularizers import Regularizer
@@ -46,6 +47,7 @@ class Classifier(pl.LightningModule):
         decoder: Decoder,
         loss: Loss,
         regularizers: dict[str, Regularizer],
+        energy: dict[str, Callable[[Cost], float]],
         optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Schedule,
         dt: float,
@@ -54,7 +56,7 @@ class Classifier(pl.LightningModule):
     ):
         super().__init__()
         self.encoder, self.network, self.decoder = encoder, network, decoder
-        self.loss, self.regularizers = loss, regularizers
+        self.loss, self.regularizers, self.energy = loss, regularizers, energy
         self.optimizer, self.schedule = optimizer, schedule
         self.num_classes, self.seed, self.dt = num_classes, seed, dt
         parts = [loss.name, *regularizers]
@@ -65,6 +67,10 @@ class Classifier(pl.LightningModule):
         self.activity = cast(
             Mapping[str, ActivityMetrics],
             nn.ModuleDict({stage: ActivityMetrics(network, dt) for stage in EVALUATED}),
+        )
+        self.operations = cast(
+            Mapping[str, SynapticOperations],
+            nn.ModuleDict({stage: SynapticOperations(network) for stage in EVALUATED}),
         )
         self.metrics: dict[str, float] = {}
         self._resumed = False
@@ -89,7 +95,7 @@ class Classifier(pl.LightningModule):
         device = values.device if isinstance(values, Tensor) else self.device
         purpose = f"{stage}/{self.global_rank}/{index}"
         if isinstance(values, Tensor):
-            values = values.to(next(self.network.parameters()).dtype)
+            values = as_floats(values, next(self.network.parameters()).dtype)
         inputs = self.encoder(values, generator(self.seed, epoch, purpose, str(device)))
         activity, _ = self.network(inputs, **record)
         return inputs, activity, self.decoder(activity)
@@ -109,6 +115,10 @@ class Classifier(pl.LightningModule):
         correct = (scores.detach().argmax(1) == labels).sum()
         self._batches.append((stacked.detach(), correct, len(labels)))
         return total
+
+    def batch_losses(self) -> list[float]:
+        """The loss of each of the epoch's batches so far."""
+        return torch.stack([parts.sum() for parts, _, _ in self._batches]).tolist()
 
     def _parts(self, activity: Activity, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         parts = {self.loss.name: self.loss(activity, scores, labels)}
@@ -154,6 +164,7 @@ class Classifier(pl.LightningModule):
         _, activity, scores = self.run(values, stage, index, record_margin=True)
         self.outcome[stage].update(self._parts(activity, scores, labels), scores, labels)
         self.activity[stage].update(activity)
+        self.operations[stage].update(activity)
 
     def on_validation_epoch_end(self) -> None:
         self._report("val")
@@ -163,7 +174,12 @@ class Classifier(pl.LightningModule):
 
     def _report(self, stage: str) -> None:
         outcome, activity = self.outcome[stage], self.activity[stage]
-        values = outcome.compute() | activity.compute()
+        operations = self.operations[stage]
+        values = outcome.compute() | activity.compute() | operations.compute()
+        values |= size_of(self.network)
+        cost = Cost.of(values, operations.num_steps, self.dt)
+        for name, device in self.energy.items():
+            values[f"energy/{name}_nJ_per_sample"] = device(cost)
         self._log({f"{stage}/{name}": value for name, value in values.items()})
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         if stage == "val" and fitting and self.epochs_done == CHANCE_EPOCH:
@@ -177,6 +193,7 @@ class Classifier(pl.LightningModule):
         self.neuron_rates[stage] = {n: r.cpu() for n, r in activity.neuron_rates().items()}
         outcome.reset()
         activity.reset()
+        operations.reset()
 
     def _report_training(self) -> None:
         """Log what was buffered in the epoch: means over samples, and each batch with its step.

@@ -72,6 +72,7 @@ ROWS = (
     ("spikes a sample", "test/spikes_per_sample", "{:.4g}"),
     ("synops a sample, AC", "test/synops_ac_per_sample", "{:.5g}"),
     ("synops a sample, MAC", "test/synops_mac_per_sample", "{:.5g}"),
+    ("synops a sample, fanout", "test/synops_fanout_per_sample", "{:.5g}"),
     ("silent outputs", "test/silent_output_fraction", "{:.2%}"),
     ("best epoch", "epoch/best", "{}"),
     ("seconds", "seconds/total", "{:.1f}"),

@@ -2,6 +2,7 @@
 
 Overrides are those of the command line: another backend, data split sizes, encoder noise. The
 network and its weights are the run's; the result is printed and kept in `DIR/evaluations/`.
+Operations are ACs or MACs by NeuroBench's rule, from what a batch (`eval_batch_size`) holds.
 """
 
 import json
@@ -38,6 +39,8 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
     config.check(cfg)
     dataset, classifier, settings = build(cfg)
     checkpoints.load_weights(classifier, path_of(folder, BEST))
+    for operations in classifier.operations.values():
+        operations.by_content = True
     trainer = pl.Trainer(
         **settings,
         logger=False,

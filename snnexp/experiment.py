@@ -14,12 +14,14 @@ from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from snnexp import checkpoints, config, folders, randomness
+from snnexp.activity import Activity
 from snnexp.callbacks import Bar, EpochLines
 from snnexp.checkpoints import BEST, LAST, path_of
 from snnexp.classifier import Classifier
 from snnexp.config import instantiate
-from snnexp.datasets import Data, MemoryDataset
+from snnexp.datasets import Data, MemoryDataset, as_floats
 from snnexp.errors import ConfigError, RunError
+from snnexp.losses import NoLoss
 from snnexp.summary import about, write_summary
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     torch.manual_seed(randomness.key(cfg.seed, 0, "weights"))
     network = instantiate(
         cfg.model,
-        num_inputs=encoder.num_channels,
+        **_input_size(cfg.model, dataset, encoder),
         num_outputs=dataset.num_classes,
         dt=cfg.time.dt,
         backend=backend,
@@ -63,19 +65,47 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     decoder, loss = instantiate(cfg.decoder), instantiate(cfg.loss)
     for stage, part in (("decoder", decoder), ("loss", loss)):
         _refuse_silent_readout(stage, part, network)
+    if isinstance(loss, NoLoss) and not cfg.regularizer:
+        raise ConfigError(
+            "loss: NoLoss, and no regularizer: nothing would be learnt; choose another loss, or "
+            "add for example regularizer=[synops_target]"
+        )
     classifier = Classifier(
         encoder=encoder,
         network=network,
         decoder=decoder,
         loss=loss,
         regularizers={name: instantiate(node) for name, node in cfg.regularizer.items()},
+        energy={name: instantiate(node) for name, node in cfg.energy.items()},
         optimizer=optimizer,
         schedule=schedule,
         dt=cfg.time.dt,
         num_classes=dataset.num_classes,
         seed=cfg.seed,
     )
+    _prepare_regularizers(classifier, dataset, cfg.batch_size)
     return dataset, classifier, backend.trainer_settings()
+
+
+def _prepare_regularizers(classifier: Classifier, dataset: MemoryDataset, batch_size: int) -> None:
+    """Some measure the untrained network, on the first batch of the first epoch."""
+
+    def untrained() -> Activity:
+        loader = dataset.loader("train", batch_size, seed=classifier.seed)
+        return classifier.run(next(iter(loader))[0], "train", 0)[1]
+
+    for name, term in classifier.regularizers.items():
+        try:
+            term.prepare(untrained, classifier.network)
+        except ValueError as error:
+            raise ConfigError(f"regularizer.{name}.{error}") from error
+
+
+def _input_size(model: DictConfig, dataset: MemoryDataset, encoder: Any) -> dict[str, Any]:
+    """Of the encoder's channels what the model takes: their number, or an image's shape."""
+    is_image = dataset.shape is not None and encoder.num_channels == dataset.num_features
+    shape = dataset.shape if is_image else (encoder.num_channels,)
+    return config.taken(model, num_inputs=encoder.num_channels, input_shape=shape)
 
 
 def _refuse_misfit(dataset: MemoryDataset, encoder: Any) -> None:
@@ -87,9 +117,15 @@ def _refuse_misfit(dataset: MemoryDataset, encoder: Any) -> None:
         )
     for stage, split in dataset.splits.items():
         try:
-            encoder.check(split.values)
+            encoder.check(_every_value(split.values))
         except ValueError as error:
             raise ConfigError(f"dataset: in its {stage} split, {error}") from error
+
+
+def _every_value(values: Any) -> Any:
+    """The values; of bytes the different ones, since a large data set is slow to check."""
+    is_bytes = isinstance(values, torch.Tensor) and values.dtype == torch.uint8
+    return as_floats(values.unique()[None]) if is_bytes else values
 
 
 def _refuse_silent_readout(stage: str, part: Any, network: Any) -> None:

@@ -6,6 +6,7 @@ time.
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -52,10 +53,12 @@ class Dense(_Tensors):
     def num_channels(self) -> int:
         return self.spikes.shape[2]
 
-    @property
+    @cached_property
     def counts(self) -> Float[Tensor, "batch channel"]:
-        """Spikes per sample and channel, differentiable."""
-        return self.spikes.sum(0)
+        """Spikes per sample and channel, differentiable even if first asked for without."""
+        whole = torch.promote_types(self.spikes.dtype, torch.float32)  # bfloat16 has no 257
+        with torch.enable_grad():
+            return self.spikes.sum(0, dtype=whole)
 
     def dense(self) -> Float[Tensor, "time batch channel"]:
         return self.spikes
@@ -81,6 +84,13 @@ class Events(_Tensors):
     num_steps: int
     batch_size: int
     num_channels: int
+
+    @property
+    def counts(self) -> Float[Tensor, "batch channel"]:
+        """Spikes per sample and channel."""
+        place = self.sample.long() * self.num_channels + self.channel
+        counts = torch.bincount(place, minlength=self.batch_size * self.num_channels)
+        return counts.view(self.batch_size, self.num_channels).float()
 
     def dense(self) -> Float[Tensor, "time batch channel"]:
         grid = torch.zeros(

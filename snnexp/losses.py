@@ -24,6 +24,15 @@ class Loss(ABC):
     def __call__(self, activity: Activity, scores: Scores, labels: Labels) -> Float[Tensor, ""]: ...
 
 
+class NoLoss(Loss):
+    """0, for runs that only minimize regularizers."""
+
+    name = "none"
+
+    def __call__(self, activity: Activity, scores: Scores, labels: Labels) -> Float[Tensor, ""]:
+        return scores.new_zeros(())
+
+
 class CrossEntropy(Loss):
     """Cross entropy of the scores' softmax. label_smoothing in [0, 1]."""
 

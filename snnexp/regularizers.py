@@ -1,14 +1,17 @@
 """Regularizers: `term(activity, scores, network)`, one number that is added to the loss."""
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from snnexp import synops
 from snnexp.activity import Activity
-from snnexp.checks import require
+from snnexp.checks import require, require_positive
 from snnexp.models import Network
 
 Scores = Float[Tensor, "batch class"]
@@ -20,6 +23,11 @@ class Regularizer(ABC):
     def __init__(self, *, factor: float):
         require(factor >= 0, f"factor: {factor!r}; it must not be negative")
         self.factor = factor
+
+    def prepare(  # noqa: B027  (most terms need nothing)
+        self, untrained: Callable[[], Activity], network: Network
+    ) -> None:
+        """Called once before any batch; `untrained` runs the untrained network on one."""
 
     @abstractmethod
     def __call__(
@@ -95,6 +103,63 @@ class UpperRate(Regularizer):
     def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
         above = ((n.mean(1) - self.bound).relu() for n in hidden_counts(activity))
         return self.factor * sum_(a.square().mean() for a in above)
+
+
+class _Synops(Regularizer):
+    """A term of S / S*: operations a sample, as sinabs counts them, over those that are wanted.
+
+    target: S* itself; with `of` a multiple of what it names: `untrained`, the untrained
+    network's on the first training batch, or the folder of a trained run, its best epoch's on the
+    validation data.
+    """
+
+    def __init__(self, *, factor: float, target: float, of: str | None):
+        super().__init__(factor=factor)
+        require_positive(target=target)
+        self.target, self.of = target, of
+        self.wanted = target if of is None else None
+
+    def prepare(self, untrained: Callable[[], Activity], network: Network) -> None:
+        if self.of is None:
+            return
+        if self.of == "untrained":
+            with torch.no_grad():
+                unit = float(synops.total(untrained(), network))
+        else:
+            unit = _synops_of(self.of)
+        require(unit > 0, f"of: {self.of}: no operations there, so that no target follows")
+        self.wanted = self.target * unit
+
+    def share(self, activity: Activity, network: Network) -> Float[Tensor, ""]:
+        """S / S*."""
+        assert self.wanted is not None
+        return synops.total(activity, network) / self.wanted
+
+
+class SynopsTarget(_Synops):
+    """factor (S* - S)^2 / S*^2, from both sides (sinabs' tutorial)."""
+
+    def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
+        return self.factor * (1 - self.share(activity, network)).square()
+
+
+class SynopsBudget(_Synops):
+    """factor relu(S / S* - 1)^2: what is below the budget costs nothing."""
+
+    def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
+        return self.factor * (self.share(activity, network) - 1).relu().square()
+
+
+def _synops_of(folder: str) -> float:
+    """The operations a sample of a trained run."""
+    path, name = Path(folder) / "summary.json", "val/synops_fanout_per_sample"
+    try:
+        return float(json.loads(path.read_text())[name])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"of: {folder!r} is no complete run with {name} ({type(error).__name__}: {error}); "
+            "give the folder of one, untrained, or null"
+        ) from error
 
 
 def hidden_counts(activity: Activity) -> list[Float[Tensor, "batch neuron"]]:

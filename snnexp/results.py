@@ -33,7 +33,7 @@ METRICS = (
 """What a table shows where nothing else is asked for."""
 
 CONFIG = Path(".hydra") / "config.yaml"
-IGNORED = ("seed", "reference")
+IGNORED = ("seed", "reference", "energy")
 """Keys of a configuration that do not tell one variant from another."""
 
 
@@ -118,7 +118,7 @@ def read_setting(folder: Path) -> dict[str, Any]:
 
 
 def setting_of(config: DictConfig) -> dict[str, Any]:
-    """What all seeds of a variant share: plain containers, without `seed` and `reference`.
+    """What all seeds of a variant share: plain containers, without `IGNORED`.
 
     Resolved with a fixed seed, so that a `${seed}` elsewhere makes no difference either.
     """

@@ -37,6 +37,19 @@ KINDS = {
 every_kind = pytest.mark.parametrize("inputs", KINDS.values(), ids=KINDS)
 
 
+@pytest.mark.parametrize("kind", ["dense", "events", "no events"])
+def test_counts_are_those_of_the_dense_copy(kind):
+    assert torch.equal(KINDS[kind].counts, KINDS[kind].dense().sum(0))
+
+
+def test_counts_carry_gradients_even_if_first_asked_for_without():
+    inputs = Dense(torch.ones(3, 2, 4, requires_grad=True))
+    with torch.no_grad():
+        assert inputs.counts[0, 0] == 3
+    inputs.counts.sum().backward()
+    assert inputs.spikes.grad.eq(1).all()
+
+
 @every_kind
 def test_projection_and_its_gradient_equal_those_of_the_dense_copy(inputs):
     weight = torch.randn(5, CHANNELS, generator=torch.Generator().manual_seed(1))

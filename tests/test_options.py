@@ -4,6 +4,7 @@ Options are found in the folder, so that a new one is tested without a line here
 """
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from snnexp import config
 from snnexp.errors import ConfigError
 from snnexp.experiment import build
 from snnexp.inputs import Events, Static
+from snnexp.losses import NoLoss
+from snnexp.models import ConvNetwork
 from snnexp.session import compose
 
 ROOT = config.directory()
@@ -22,17 +25,44 @@ OPTIONS: dict[str, list[str]] = {}
 for path in sorted(ROOT.rglob("*.yaml")):
     OPTIONS.setdefault(path.parent.relative_to(ROOT).as_posix(), []).append(path.stem)
 
-SEVERAL = ("regularizer", "callback", "logger")
-RUNS = ("optimizer", "scheduler", "callback", "logger")
+SEVERAL = ("regularizer", "callback", "logger", "energy")
+RUNS = ("optimizer", "scheduler", "callback", "logger", "energy")
 """Groups that only a whole run uses; the others are used in each step."""
 ELSEWHERE = (".", "dataset", "model", "trainer", "experiment", "sweep", "hydra")
 """The pairs below use data sets and models; every run uses the trainer; others test the rest."""
 STEPS = [
     group for group in OPTIONS if group not in RUNS + ELSEWHERE and not group.startswith("hydra/")
 ]
-PAIRS = [(model, data) for model in OPTIONS["model"] for data in OPTIONS["dataset"]]
+needs_data = (pytest.mark.data, pytest.mark.skipif("SNNEXP_DATA" not in os.environ, reason="data"))
+
+
+def stated(group, option):
+    return OmegaConf.load(ROOT / f"{group}/{option}.yaml")
+
+
+def data_sets(*more):
+    """Every data set, with what is given; those that are read from files are marked."""
+    marks = {name: "root" in stated("dataset", name).dataset for name in OPTIONS["dataset"]}
+    return [pytest.param(*more, name, marks=needs_data * read) for name, read in marks.items()]
+
+
+IMAGES = [model for model in OPTIONS["model"] if "hidden" in stated("model", model)]
+"""Models that take images, on which the others' data are refused."""
+VECTORS = [model for model in OPTIONS["model"] if model not in IMAGES]
+PAIRS = [pair for model in OPTIONS["model"] for pair in data_sets(model)]
+IMAGE_DATA = ("snnexp.datasets.MNIST", "snnexp.datasets.Ones")
 GPU = torch.cuda.is_available() or torch.backends.mps.is_available()
-SMALL = ("model.hidden_sizes=[6]", "batch_size=8", "eval_batch_size=8")
+FEW = ("batch_size=8", "eval_batch_size=8")
+SMALL = ("model.hidden_sizes=[6]", *FEW)
+
+
+def narrow(model, *sizes):
+    """A model's layers of these sizes, in its own words; a convolutional one's stay."""
+    if model in IMAGES:
+        return ()
+    if model == "lif_deep":
+        return (f"model.depth={len(sizes)}", f"model.width={sizes[0]}")
+    return (f"model.hidden_sizes={list(sizes)}",)
 
 
 def found(*groups):
@@ -45,28 +75,35 @@ def select(group, option):
 
 def small(dataset, *overrides):
     """A configuration of few samples."""
-    sizes = OmegaConf.select(OmegaConf.load(ROOT / f"dataset/{dataset}.yaml"), "dataset.sizes")
-    fewer = ["dataset.sizes={train: 20, val: 10, test: 10}"] if sizes else []
+    node = stated("dataset", dataset).dataset
+    fewer = ["dataset.sizes={train: 20, val: 10, test: 10}"] if "sizes" in node else []
+    fewer += ["dataset.fraction=0.001"] if "fraction" in node else []
     return compose([f"dataset={dataset}", *fewer, *overrides])
 
 
 def expected_refusal(cfg):
     """The start of the message that a configuration must meet; None if it must train."""
-    names = ("dataset", "encoder", "decoder", "loss")
-    dataset, encoder, decoder, loss = (get_class(cfg[name]["_target_"]) for name in names)
+    names = ("dataset", "encoder", "decoder", "loss", "model")
+    dataset, encoder, decoder, loss, model = (get_class(cfg[name]["_target_"]) for name in names)
     readout = get_class(cfg.model.readout["_target_"])
     if cfg.backend.get("device") == "gpu" and not GPU:
         return r"backend\.device: 'gpu'"
     if encoder.accepts != dataset.yields:
         return f"encoder: {encoder.__name__} takes {encoder.accepts}"
+    if model is ConvNetwork and cfg.dataset._target_ not in IMAGE_DATA:
+        return r"model\.hidden\.conv1\.conv\.input_shape: .* Conv2d takes an image"
     for stage, part in (("decoder", decoder), ("loss", loss)):
         if part.reads == "spikes" and not readout.spiking:
             return f"{stage}: {part.__name__} reads output spikes"
+    if loss is NoLoss and not cfg.regularizer:
+        return "loss: NoLoss"
     return None
 
 
-def is_binary(spikes):
-    return ((spikes == 0) | (spikes == 1)).all()
+def are_spikes(spikes, neuron):
+    """Whole numbers, 0 or 1 unless the neuron is told otherwise."""
+    multiple = neuron.constants.multiple
+    return ((spikes >= 0) & (spikes == spikes.round()) & (multiple | (spikes <= 1))).all()
 
 
 def train_a_step(cfg):
@@ -78,9 +115,11 @@ def train_a_step(cfg):
     assert isinstance(inputs, Static) or (inputs.dense() >= 0).all()
     assert scores.shape == (len(labels), dataset.num_classes)
     assert scores.isfinite().all()
-    assert activity.hidden and all(is_binary(layer.spikes) for layer in activity.hidden.values())
+    assert activity.hidden and all(layer.spikes is not None for layer in activity.hidden.values())
     assert activity.readout.membrane.shape == (inputs.num_steps, *scores.shape)
-    assert activity.readout.spikes is None or is_binary(activity.readout.spikes)
+    for name, layer in classifier.network.layers.items():
+        spikes = activity.layers[name].spikes
+        assert spikes is None or are_spikes(spikes, layer.neuron)
 
     weights = classifier.network.weights().values()
     before = [weight.detach().clone() for weight in weights]
@@ -111,15 +150,21 @@ def test_every_group_has_options():
 @pytest.mark.parametrize(("model", "dataset"), PAIRS)
 def test_every_pair_trains_with_no_further_key(model, dataset):
     """And its hidden neurons spike from the start, but not at every step."""
-    _, activity = train_a_step(small(dataset, f"model={model}", "batch_size=20"))
-    for layer in activity.hidden.values():
-        assert 0 < layer.spikes.mean() < 0.5
+    cfg = small(dataset, f"model={model}", "batch_size=20")
+    if expected_refusal(cfg):
+        assert_it_trains_or_is_refused(cfg)
+        return
+    classifier, activity = train_a_step(cfg)
+    for name, layer in activity.hidden.items():
+        assert layer.spikes.any()
+        if dataset != "ones" and not classifier.network.layers[name].neuron.constants.multiple:
+            assert layer.spikes.mean() < 0.5
 
 
 @pytest.mark.parametrize("recurrent", ["false", "true"])
-@pytest.mark.parametrize("model", OPTIONS["model"])
+@pytest.mark.parametrize("model", VECTORS)
 def test_deep_networks_train_and_spike_in_every_layer(model, recurrent):
-    deep = ("model.hidden_sizes=[60,60,60]", f"model.neuron.recurrent={recurrent}")
+    deep = (*narrow(model, 60, 60, 60), f"model.neuron.recurrent={recurrent}")
     _, activity = train_a_step(small("yinyang", f"model={model}", "batch_size=20", *deep))
     assert len(activity.hidden) == 3
     assert all(layer.spikes.sum() > 0 for layer in activity.hidden.values())
@@ -128,12 +173,12 @@ def test_deep_networks_train_and_spike_in_every_layer(model, recurrent):
 @pytest.mark.parametrize("model", OPTIONS["model"])
 @pytest.mark.parametrize(("group", "option"), found(*(g for g in STEPS if g != "encoder")))
 def test_every_option_trains_a_step_with_every_model(group, option, model):
-    assert_it_trains_or_is_refused(
-        small("yinyang", *SMALL, f"model={model}", select(group, option))
-    )
+    dataset = "ones" if model in IMAGES else "yinyang"
+    choice = (f"model={model}", select(group, option))
+    assert_it_trains_or_is_refused(small(dataset, *FEW, *narrow(model, 6), *choice))
 
 
-@pytest.mark.parametrize("dataset", OPTIONS["dataset"])
+@pytest.mark.parametrize("dataset", data_sets())
 @pytest.mark.parametrize("encoder", OPTIONS["encoder"])
 def test_every_encoder_trains_a_step_with_every_data_set(encoder, dataset):
     assert_it_trains_or_is_refused(small(dataset, *SMALL, f"encoder={encoder}"))
@@ -153,6 +198,7 @@ def test_decoders_and_losses_train_with_the_readouts_that_suit(group, option, re
         ("encoder=none", "encoder: NoEncoder takes spikes, but YinYang yields values"),
         ("decoder=spike_count", "decoder: SpikeCount reads output spikes, but the readout LI"),
         ("loss=mse_count", "loss: MSECount reads output spikes, but the readout LI"),
+        ("loss=none", "loss: NoLoss, and no regularizer: nothing would be learnt"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_way_out(override, message):
@@ -170,10 +216,14 @@ def test_a_gpu_that_is_not_there_is_refused():
 @pytest.mark.parametrize("readout", OPTIONS["model/readout"])
 @pytest.mark.parametrize("recurrent", [False, True], ids=["feed-forward", "recurrent"])
 def test_silence_for_silence(model, readout, recurrent):
-    cfg = small("yinyang", *SMALL, f"model={model}", f"model/readout={readout}")
+    if model in IMAGES and recurrent:
+        pytest.skip("a recurrent matrix of an image is large")
+    dataset = "ones" if model in IMAGES else "yinyang"
+    choice = (f"model={model}", f"model/readout={readout}")
+    cfg = small(dataset, *FEW, *narrow(model, 6), *choice)
     cfg.model.neuron.recurrent = recurrent
     network = build(cfg)[1].network
-    channels = network.layers["hidden1"].synapse.weight.shape[1]
+    channels = len(next(iter(network.layers.values())).synapse.fanout)
     nothing = torch.zeros(0, dtype=torch.long)
     for inputs in (
         Static(torch.zeros(2, channels), 30),

@@ -1,5 +1,6 @@
 """Regularizers: each against its equation on two hidden layers made by hand."""
 
+import gc
 from functools import partial
 
 import pytest
@@ -7,7 +8,16 @@ import torch
 
 from snnexp.activity import Activity, LayerActivity
 from snnexp.inputs import Dense, Static
-from snnexp.regularizers import Burst, LowerRate, Readout, UpperRate, Weights
+from snnexp.metrics import SynapticOperations
+from snnexp.regularizers import (
+    Burst,
+    LowerRate,
+    Readout,
+    SynopsBudget,
+    SynopsTarget,
+    UpperRate,
+    Weights,
+)
 from tests.models import made
 
 STEPS = 5
@@ -97,3 +107,68 @@ def test_gradients_reach_scores_and_weights():
 def test_refusals_name_the_argument_first(build, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         build()
+
+
+# Operations of a sample: ones at 4 inputs for 5 steps to 2 neurons, COUNTS behind them. Of hidden1
+# 8 spikes in 2 samples go to 3 neurons and back to 2, less sample 1's one in the last step; of
+# hidden2 likewise 8 to 2 and back to 3, less sample 1's first neuron's in the last step.
+SYNOPS = 4 * 5 * 2 + 8 / 2 * 3 + 8 / 2 * 2 + 8 / 2 * 2 + 7 / 2 * 3
+
+
+@pytest.mark.parametrize(
+    ("term", "expected"),
+    [
+        (SynopsTarget(factor=0.1, target=100.0, of=None), 0.1 * (1 - SYNOPS / 100) ** 2),
+        (SynopsTarget(factor=0.1, target=50.0, of=None), 0.1 * (1 - SYNOPS / 50) ** 2),
+        (SynopsBudget(factor=0.1, target=50.0, of=None), 0.1 * (SYNOPS / 50 - 1) ** 2),
+        (SynopsBudget(factor=0.1, target=100.0, of=None), 0.0),
+    ],
+)
+def test_terms_of_operations(term, expected):
+    given = activity()
+    value = term(given, SCORES, network())
+    assert value.item() == pytest.approx(expected)
+    value.backward()
+    gradient = given.layers["hidden1"].train.spikes.grad
+    assert bool(gradient.any()) == (expected > 0)
+    # A spike of hidden1 reaches 3 + 2 neurons; in the last step it does not come back.
+    if expected > 0:
+        assert gradient[0, 0, 0] / gradient[-1, 0, 0] == pytest.approx(5 / 3)
+
+
+def test_a_target_may_be_a_multiple_of_what_the_untrained_network_takes():
+    term = SynopsTarget(factor=1.0, target=2.0, of="untrained")
+    term.prepare(activity, network())
+    assert term(activity(), SCORES, network()).item() == pytest.approx(0.25)
+
+
+def test_a_target_may_be_a_multiple_of_what_a_run_took(tmp_path):
+    (tmp_path / "summary.json").write_text('{"val/synops_fanout_per_sample": 40.0}')
+    term = SynopsBudget(factor=1.0, target=0.5, of=str(tmp_path))
+    term.prepare(activity, network())
+    assert term(activity(), SCORES, network()).item() == pytest.approx((SYNOPS / 20 - 1) ** 2)
+
+
+@pytest.mark.parametrize("text", [None, "{}", "[]", "no json"])
+def test_a_folder_without_such_a_run_is_refused(tmp_path, text):
+    if text is not None:
+        (tmp_path / "summary.json").write_text(text)
+    term = SynopsBudget(factor=1.0, target=0.5, of=str(tmp_path))
+    with pytest.raises(ValueError, match=r"^of: .* is no complete run with val/synops_fanout"):
+        term.prepare(activity, network())
+
+
+def test_any_number_of_steps_with_flat_memory():
+    """sinabs 1.2.0 fails in the second: its statistics carry the graph of the first."""
+    net = network()
+    term = SynopsTarget(factor=1.0, target=200.0, of=None)
+    counters = SynapticOperations(net)
+    inputs, sizes = Static(torch.ones(2, 4), STEPS), []
+    for _ in range(5):
+        done, _ = net(inputs)
+        term(done, SCORES, net).backward()
+        counters.update(done)
+        del done
+        gc.collect()
+        sizes.append(sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects()))
+    assert sizes[1:] == [sizes[1]] * 4

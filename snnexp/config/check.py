@@ -22,12 +22,14 @@ STAGES = (
 )
 """The stages that are one node each."""
 
-NAMED = ("regularizer", "callback", "logger")
+NAMED = ("regularizer", "callback", "logger", "energy")
 """The stages of several nodes, by name."""
 
 GIVEN = {
     "encoder": ("num_features",),
-    "model": ("num_inputs", "num_outputs", "dt", "backend"),
+    "model": ("num_inputs", "input_shape", "num_outputs", "dt", "backend"),
+    "model.hidden.*.*": ("input_shape",),
+    "model.deep_neuron": ("size", "dt"),
     "model.neuron": ("size", "dt"),
     "model.readout": ("size", "dt"),
     "optimizer": ("params",),
@@ -229,6 +231,12 @@ def _range_faults(key: str, value: Any) -> Iterator[str]:
     least = next((least for at, least in LEAST.items() if fnmatchcase(key, at)), None)
     if least is not None and _is_number(value) and not value >= least:
         yield f"{key}: {value!r}; it must be {'above 0' if 0 < least < 1 else f'at least {least}'}"
+
+
+def taken(node: Mapping[str, Any], **offered: Any) -> dict[str, Any]:
+    """Those of the offered arguments that the class of a checked node takes."""
+    known = inspect.signature(_locate(node["_target_"])).parameters
+    return {name: value for name, value in offered.items() if name in known}
 
 
 def _locate(target: str) -> Any:

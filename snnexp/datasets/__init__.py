@@ -1,7 +1,18 @@
 """Data sets: small ones are tensors in memory, batched by indexing."""
 
-from snnexp.datasets.memory import IndexSampler, MemoryDataset, Split
+from snnexp.datasets.memory import IndexSampler, MemoryDataset, Split, as_floats
+from snnexp.datasets.mnist import MNIST
 from snnexp.datasets.module import Data
+from snnexp.datasets.ones import Ones
 from snnexp.datasets.yinyang import YinYang
 
-__all__ = ["Data", "IndexSampler", "MemoryDataset", "Split", "YinYang"]
+__all__ = [
+    "MNIST",
+    "Data",
+    "IndexSampler",
+    "MemoryDataset",
+    "Ones",
+    "Split",
+    "YinYang",
+    "as_floats",
+]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -16,9 +16,12 @@ STAGES = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set: values [sample, feature] in [0, 1] and labels [sample]."""
+    """One part of a data set: values [sample, feature] in [0, 1] and labels [sample].
 
-    values: Float[Tensor, "sample feature"]
+    Bytes stand for [0, 1] in steps of 1 / 255; a batch of them becomes floats on the device.
+    """
+
+    values: Float[Tensor, "sample feature"] | UInt8[Tensor, "sample feature"]
     labels: Int[Tensor, " sample"]
 
     def __len__(self) -> int:
@@ -89,10 +92,19 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def as_floats(values: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Values of a `Split` as a network takes them."""
+    return values.to(dtype) / 255 if values.dtype == torch.uint8 else values.to(dtype)
+
+
 class MemoryDataset:
-    """A data set of three splits in memory; subclasses set the attributes and fill `splits`."""
+    """A data set of three splits in memory; subclasses set the attributes and fill `splits`.
+
+    shape: (channel, height, width) of images, whose features are in that order; else None.
+    """
 
     num_features: int
+    shape: tuple[int, int, int] | None = None
     num_classes: int
     class_names: tuple[str, ...]
     splits: dict[str, Split]

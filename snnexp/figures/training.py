@@ -16,7 +16,11 @@ CURVES = {
     "mean firing rate (Hz)": (1, {"rate_hz": ""}),
     "synaptic operations (per sample)": (
         1,
-        {"synops_ac_per_sample": " accumulates", "synops_mac_per_sample": " multiply-accumulates"},
+        {
+            "synops_ac_per_sample": " accumulates",
+            "synops_mac_per_sample": " multiply-accumulates",
+            "synops_fanout_per_sample": " fanout",
+        },
     ),
 }
 """The panels of `learning_curves`: label, factor to its unit, metrics and what tells them apart."""

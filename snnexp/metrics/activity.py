@@ -1,4 +1,4 @@
-"""Firing rates and synaptic operations, counted from a network's activity."""
+"""Firing rates, counted from a network's activity."""
 
 import torch
 from torch import Tensor
@@ -14,15 +14,7 @@ SATURATED = 0.5
 
 
 class ActivityMetrics(Metric):
-    """Counts the activity of `network` over a split; the counters are whole numbers.
-
-    Synaptic operations follow NeuroBench 2.3 (Yik et al. 2025): for every step, one operation for
-    each connection whose weight is not zero and whose input is not zero; accumulates (AC) where
-    the input is spikes, multiply-accumulates (MAC) where it is analog, that is `Static`. A static
-    input counts at each step, although the kernel projects it once. Events that share a bin count
-    as one accumulate (NeuroBench would call the whole step's operations MACs). The weights are
-    those at the time of `compute`.
-    """
+    """Counts the activity of `network` over a split; the counters are whole numbers."""
 
     def __init__(self, network: Network, dt: float):
         super().__init__()
@@ -32,14 +24,11 @@ class ActivityMetrics(Metric):
         self._count("samples", 1)
         self._count("steps", 1)
         self._count("silent", 1)
-        self._count("analog", 1)
         self._count("input_spikes", 1)
-        self._count("active_input", next(iter(self.layers.values())).synapse.weight.shape[1])
         for name in self.spiking:
             size = self.layers[name].neuron.size
             self._count(f"spikes_{name}", size)
-            self._count(f"active_{name}", size)
-            self._count(f"fed_back_{name}", size)
+            self._count(f"active_{name}", 1)
             self._count(f"window_{name}", 1)
 
     def _count(self, name: str, size: int) -> None:
@@ -57,13 +46,8 @@ class ActivityMetrics(Metric):
         inputs = activity.inputs
         self._add("samples", inputs.batch_size)
         self._add("steps", inputs.batch_size * inputs.num_steps)
-        if isinstance(inputs, Static):
-            self._add("analog", 1)
-            self._add("active_input", (inputs.values != 0).sum(0) * inputs.num_steps)
-        else:
-            spikes = inputs.dense()
-            self._add("input_spikes", spikes.sum().long())
-            self._add("active_input", (spikes != 0).sum((0, 1)))
+        if not isinstance(inputs, Static):
+            self._add("input_spikes", inputs.dense().sum().long())
         for name in self.spiking:
             self._update_layer(name, activity.layers[name])
         rest = self.layers["readout"].neuron.rest
@@ -71,11 +55,9 @@ class ActivityMetrics(Metric):
 
     def _update_layer(self, name: str, layer: LayerActivity) -> None:
         assert layer.train is not None
-        spikes, active, last = _count(layer.train)
+        spikes, active = _count(layer.train)
         self._add(f"spikes_{name}", spikes)
         self._add(f"active_{name}", active)
-        late = self.layers[name].neuron.returns_late
-        self._add(f"fed_back_{name}", active if late else active - last)
         surrogate = self.layers[name].neuron.surrogate
         if layer.margin is not None and surrogate is not None:
             inside = layer.margin.abs() <= surrogate.half_width
@@ -87,14 +69,18 @@ class ActivityMetrics(Metric):
         return {name: getattr(self, f"spikes_{name}") / seconds for name in self.spiking}
 
     def compute(self) -> dict[str, float]:
-        """Rates in Hz, counts per sample and shares in [0, 1], by layer and for the network."""
+        """Rates in Hz, counts per sample and shares in [0, 1], by layer and for the network.
+
+        activation_sparsity: the share of (step, sample, neuron) without a spike (NeuroBench).
+        """
         samples, steps = self._total("samples"), self._total("steps")
         values: dict[str, float] = {}
-        spikes, neurons = 0, 0
+        spikes, neurons, active = 0, 0, 0
         for name in self.spiking:
             counts = getattr(self, f"spikes_{name}")
             size, total = counts.numel(), int(counts.sum())
             spikes, neurons = spikes + total, neurons + size
+            active += self._total(f"active_{name}")
             values |= {
                 f"rate_hz/{name}": total / (size * steps * self.dt),
                 f"spikes_per_neuron/{name}": total / (size * samples),
@@ -106,43 +92,19 @@ class ActivityMetrics(Metric):
         values |= {
             "rate_hz": spikes / (neurons * steps * self.dt),
             "spikes_per_sample": spikes / samples,
+            "activation_sparsity": 1 - active / (neurons * steps),
             "input_spikes_per_sample": self._total("input_spikes") / samples,
             "silent_output_fraction": self._total("silent") / samples,
         }
-        for kind, operations in zip(("ac", "mac"), self._operations(), strict=True):
-            for name, count in operations.items():
-                values[f"synops_{kind}/{name}"] = count / samples
-            values[f"synops_{kind}_per_sample"] = sum(operations.values()) / samples
         return values
 
-    def _operations(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Effective ACs and MACs of each synapse, over all samples."""
-        accumulates: dict[str, int] = {}
-        multiplies: dict[str, int] = {}
-        source = "active_input"
-        for name, layer in self.layers.items():
-            analog = source == "active_input" and self._total("analog") > 0
-            kind = multiplies if analog else accumulates
-            kind[name] = _fan_out(layer.synapse.weight, getattr(self, source))
-            if layer.neuron.recurrent is not None:
-                fed_back = getattr(self, f"fed_back_{name}")
-                accumulates[f"{name}_recurrent"] = _fan_out(layer.neuron.recurrent, fed_back)
-            source = f"active_{name}"
-        return accumulates, multiplies
 
-
-def _count(train: Train) -> tuple[Tensor, Tensor, Tensor]:
-    """By neuron: spikes; steps of any sample with a spike; those of them that are a last step."""
+def _count(train: Train) -> tuple[Tensor, Tensor]:
+    """Spikes by neuron; the number of (step, sample, neuron) with a spike."""
     if isinstance(train, Packed):
         spikes = train.counts.sum(0, dtype=torch.long)
-        return spikes, spikes, train.last().sum(0, dtype=torch.long)
-    active = (train.spikes != 0).sum(1)
-    return train.spikes.sum((0, 1), dtype=torch.long), active.sum(0), active[-1]
-
-
-def _fan_out(weight: Tensor, active: Tensor) -> int:
-    """Operations that `active` [channel] input events cause through `weight` [neuron, channel]."""
-    return int(((weight != 0).sum(0) * active).sum())
+        return spikes, spikes.sum()
+    return train.spikes.sum((0, 1), dtype=torch.long), (train.spikes != 0).sum()
 
 
 def _silent(readout: LayerActivity, rest: Number) -> Tensor:

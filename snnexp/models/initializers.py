@@ -25,11 +25,12 @@ class Normal:
             require(value >= 0, f"std: {value!r}; it must not be negative")
 
     def fill(self, weight: Tensor, layer: int, num_layers: int, recurrent: bool = False) -> None:
-        """Draw `weight` [neuron, input] of the given layer in place."""
+        """Draw `weight` [neuron, input, ...] of the given layer in place."""
         mean, std = (self._of_layer(name, layer, num_layers) for name in ("mean", "std"))
         mean = 0.0 if recurrent else mean
         if self.fan_in_scaled:
-            mean, std = mean / weight.shape[1], std / weight.shape[1] ** 0.5
+            inputs = weight[0].numel()
+            mean, std = mean / inputs, std / inputs**0.5
         with torch.no_grad():
             weight.normal_(mean, std)
 
@@ -57,6 +58,6 @@ class Kaiming:
         (self.gain,) = require_positive(gain=gain)
 
     def fill(self, weight: Tensor, layer: int, num_layers: int, recurrent: bool = False) -> None:
-        """Draw `weight` [neuron, input] in place, alike in all layers."""
-        bound = self.gain * (3 / weight.shape[1]) ** 0.5
+        """Draw `weight` [neuron, input, ...] in place, alike in all layers."""
+        bound = self.gain * (3 / weight[0].numel()) ** 0.5
         nn.init.uniform_(weight, -bound, bound)

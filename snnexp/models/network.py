@@ -1,7 +1,8 @@
 """A network: a list of (synapse, neuron) layers, run on a backend."""
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from functools import partial
+from math import prod
 from typing import Protocol, cast, runtime_checkable
 
 import torch
@@ -13,7 +14,7 @@ from snnexp.checks import require, require_whole
 from snnexp.inputs import Current, Dense, Inputs, Train
 from snnexp.kernels import Scan, State
 from snnexp.models.neurons import Neuron
-from snnexp.models.synapses import Linear
+from snnexp.models.synapses import Chain, Flatten, Linear, Synapse, require_free
 
 SEGMENT = 500
 """Steps that go through all layers together, at most: what only lives for a layer stays small."""
@@ -62,9 +63,15 @@ class Initializer(Protocol):
 class Layer(nn.Module):
     """A synapse and the neurons that it drives."""
 
-    def __init__(self, synapse: Linear, neuron: Neuron):
+    def __init__(self, synapse: Synapse, neuron: Neuron):
         super().__init__()
         self.synapse, self.neuron = synapse, neuron
+
+    @property
+    def weight(self) -> nn.Parameter:
+        """The synapse's weights."""
+        assert self.synapse.weight is not None
+        return self.synapse.weight
 
     def forward(
         self,
@@ -74,7 +81,7 @@ class Layer(nn.Module):
         membrane: bool,
         margin: bool,
     ) -> tuple[LayerActivity, State]:
-        current = self.synapse(inputs, backend.weight(self.synapse.weight))
+        current = self.synapse(inputs, backend.weight(self.weight))
         scan = backend.scan(self.neuron, current, inputs.num_steps, state, membrane, margin)
         trace = None if scan.membrane is None else backend.trace(scan.membrane)
         train = Dense(scan.spikes) if isinstance(scan.spikes, Tensor) else scan.spikes
@@ -100,25 +107,43 @@ class Network(nn.Module):
         readout: Callable[..., Neuron],
         init: Initializer,
     ):
-        super().__init__()
         require(len(hidden_sizes) > 0, "hidden_sizes: []; give at least one layer, such as [120]")
         for size in hidden_sizes:
             require_whole(1, hidden_sizes=size)
+        hidden = {
+            f"hidden{index}": (partial(Linear, num_outputs=size), neuron)
+            for index, size in enumerate(hidden_sizes, start=1)
+        }
+        self._build((num_inputs,), num_outputs, hidden, readout, dt, backend, init)
+
+    def _build(
+        self,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        hidden: Mapping[str, tuple[Callable[..., Synapse], Callable[..., Neuron]]],
+        readout: Callable[..., Neuron],
+        dt: float,
+        backend: Backend,
+        init: Initializer,
+    ) -> None:
+        """Make the layers: hidden ones from factories of synapse and neuron, then the readout."""
+        super().__init__()
         self.backend = backend
         layers: dict[str, Layer] = {}
-        sizes = [num_inputs, *hidden_sizes, num_outputs]
-        for index, (fan_in, size) in enumerate(pairwise(sizes)):
-            is_readout = index == len(hidden_sizes)
-            population = (readout if is_readout else neuron)(size=size, dt=dt)
-            layer = Layer(Linear(num_inputs=fan_in, num_outputs=size), population)
+        plan = {**hidden, "readout": (partial(_dense, num_outputs=num_outputs), readout)}
+        shape: Sequence[int] = input_shape
+        for index, (name, (synapse, neuron)) in enumerate(plan.items()):
+            connections = synapse(input_shape=shape)
+            shape = connections.output_shape
+            population = neuron(size=prod(shape), dt=dt)
+            layers[name] = layer = Layer(connections, population)
             require(
-                population.spiking or is_readout,
+                population.spiking or name == "readout",
                 f"neuron: {type(population).__name__} does not spike; it can only be the readout",
             )
-            init.fill(layer.synapse.weight, index, len(sizes) - 1)
+            init.fill(layer.weight, index, len(plan))
             if population.recurrent is not None:
-                init.fill(population.recurrent, index, len(sizes) - 1, recurrent=True)
-            layers["readout" if is_readout else f"hidden{index + 1}"] = layer
+                init.fill(population.recurrent, index, len(plan), recurrent=True)
         self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
 
     def forward(
@@ -169,7 +194,71 @@ class Network(nn.Module):
         """Every synaptic matrix by layer, the recurrent ones as `<layer>_recurrent`."""
         matrices: dict[str, Tensor] = {}
         for name, layer in self.layers.items():
-            matrices[name] = layer.synapse.weight
+            matrices[name] = layer.weight
             if layer.neuron.recurrent is not None:
                 matrices[f"{name}_recurrent"] = layer.neuron.recurrent
         return matrices
+
+
+class DeepNetwork(Network):
+    """`depth` hidden layers of `width` neurons; the first may have neurons of another kind."""
+
+    def __init__(
+        self,
+        *,
+        num_inputs: int,
+        num_outputs: int,
+        dt: float,
+        backend: Backend,
+        depth: int,
+        width: int,
+        neuron: Callable[..., Neuron],
+        deep_neuron: Callable[..., Neuron],
+        readout: Callable[..., Neuron],
+        init: Initializer,
+    ):
+        require_whole(1, depth=depth, width=width)
+        hidden = {
+            f"hidden{index}": (
+                partial(Linear, num_outputs=width),
+                neuron if index == 1 else deep_neuron,
+            )
+            for index in range(1, depth + 1)
+        }
+        self._build((num_inputs,), num_outputs, hidden, readout, dt, backend, init)
+
+
+class ConvNetwork(Network):
+    """Convolutional layers and a readout that is connected to all of the last one's neurons.
+
+    input_shape: of an image, (channel, height, width). hidden: of each hidden layer its synapse's
+    parts by name, factories in the order of the flow: pooling before the weights acts on spikes,
+    pooling behind them on the current. All hidden neurons are of one kind.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        dt: float,
+        backend: Backend,
+        hidden: Mapping[str, Mapping[str, Callable[..., Synapse]]],
+        neuron: Callable[..., Neuron],
+        readout: Callable[..., Neuron],
+        init: Initializer,
+    ):
+        require(len(hidden) > 0, "hidden: {}; give at least one layer")
+        require("readout" not in hidden, "hidden.readout: the readout is always there; rename it")
+        for name in hidden:
+            require_free(name)
+        layers = {name: (partial(Chain, parts=parts), neuron) for name, parts in hidden.items()}
+        self._build(input_shape, num_outputs, layers, readout, dt, backend, init)
+
+
+def _dense(*, input_shape: Sequence[int], num_outputs: int) -> Synapse:
+    """All to all, from an image or from channels."""
+    linear = partial(Linear, num_outputs=num_outputs)
+    if len(input_shape) == 1:
+        return linear(input_shape=input_shape)
+    return Chain(input_shape=input_shape, parts={"flatten": Flatten, "linear": linear})

@@ -1,6 +1,7 @@
 """Neuron models: each documents its update and hands its whole current to one scan over time."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,9 +41,14 @@ class Neuron(nn.Module):
         (self.size,) = require_whole(1, size=size)
         (self.dt,) = require_positive("s", dt=dt)
         self.recurrent = nn.Parameter(torch.zeros(size, size)) if recurrent else None
-        self.constants = constants
+        self._constants = constants
         if constants is not None:
             self.rest, self.returns_late = constants.rest, constants.returns_late
+
+    @property
+    def constants(self) -> NeuronParameters | None:
+        """Its update's numbers and switches; None for a neuron with a `scan` of its own."""
+        return self._constants
 
     def scan(
         self,
@@ -119,6 +125,57 @@ class LIF(Neuron):
         )
         super().__init__(size=size, dt=dt, recurrent=recurrent, constants=constants)
         self.surrogate = surrogate
+
+
+class LearntLIF(LIF):
+    """`LIF` whose beta is learnt, one for each neuron: drawn from U(beta_low, beta_high).
+
+    Used as it is clamped to [0, 1], as in snnTorch's tutorial on the population of betas.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        dt: float,
+        beta_low: float,
+        beta_high: float,
+        threshold: float,
+        reset: str,
+        reset_delay: bool,
+        detach_reset: bool,
+        spike_from: str,
+        strict: bool,
+        recurrent: bool,
+        surrogate: Surrogate,
+    ):
+        require_between(0, 1, beta_low=beta_low, beta_high=beta_high)
+        super().__init__(
+            size=size,
+            dt=dt,
+            beta=1.0,
+            threshold=threshold,
+            reset=reset,
+            reset_delay=reset_delay,
+            detach_reset=detach_reset,
+            spike_from=spike_from,
+            strict=strict,
+            recurrent=recurrent,
+            surrogate=surrogate,
+        )
+        self.scaled = reset == "subtract_scaled"
+        self.beta = nn.Parameter(torch.empty(size).uniform_(beta_low, beta_high))
+
+    @property
+    def constants(self) -> NeuronParameters:
+        """Made anew at each call, since beta learns."""
+        fixed, beta = self._constants, self.beta.clamp(0, 1)
+        assert fixed is not None
+        if not self.scaled:
+            return replace(fixed, keep_mem=beta)
+        if fixed.before_reset:  # a delayed reset
+            return replace(fixed, keep_mem=beta, late=beta * fixed.late)
+        return replace(fixed, keep_mem=beta, amount=beta * fixed.amount)
 
 
 class IAF(Neuron):

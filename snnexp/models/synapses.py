@@ -1,19 +1,298 @@
-"""Synapses: what turns a layer's input into its neurons' current."""
+"""Synapses: what turns a layer's input into its neurons' current.
+
+A synapse is linear and knows the shapes of a step of a sample, (channel,) or (channel, height,
+width), on both sides; between layers everything is flat, [time, batch, channel], in that order.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, reduce
+from math import prod
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-from snnexp.inputs import Current, Inputs, Train
+from snnexp.checks import require, require_whole
+from snnexp.inputs import Current, Inputs, Static, Train
+
+Shape = tuple[int, ...]
 
 
-class Linear(nn.Module):
-    """Dense connections: x(t) = W z(t), W [neuron, channel]; no bias."""
+class Synapse(nn.Module):
+    """A linear map from `input_shape` to `output_shape`, without a bias.
 
-    def __init__(self, *, num_inputs: int, num_outputs: int):
+    weight: its only parameter; None for pooling and `Flatten`.
+    factor: by how much `fanout` multiplies what passed this part, see `docs/synops.md`.
+    """
+
+    weight: nn.Parameter | None
+    factor = 1
+    analog = False
+    """Whether spikes that passed are no longer whole numbers."""
+    direct = True
+    """Whether what comes in reaches the weights as it is."""
+
+    def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int]):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(num_outputs, num_inputs))
+        self.input_shape, self.output_shape = tuple(input_shape), tuple(output_shape)
+        require(
+            all(size >= 1 for size in self.output_shape),
+            f"kernel_size: of an input of shape {self.input_shape} {type(self).__name__} leaves "
+            f"{self.output_shape}; lower it, or raise padding or the input's size",
+        )
+
+    @property
+    def core(self) -> "Synapse":
+        """The part that has the weights."""
+        return self
+
+    def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
+        """[sample, *input_shape] to [sample, *output_shape]; samples may be of any step."""
+        raise NotImplementedError
+
+    def arriving(self, values: Tensor) -> Tensor:
+        """Of flat values [sample, channel], what reaches the weights, flat too."""
+        return values
+
+    def forward(self, inputs: Inputs | Train, weight: Tensor) -> Current:
+        """The current that `inputs` causes through `weight`, the one that the backend holds.
+
+        Time and batch are merged; static values pass once, and their one step stands for all.
+        """
+        flow = inputs.values[None] if isinstance(inputs, Static) else inputs.dense()
+        merged = flow.reshape(-1, *self.input_shape)
+        return self.transform(merged, weight).reshape(*flow.shape[:2], -1)
+
+    def connections(self, weight: Tensor) -> Float[Tensor, " channel"]:
+        """To how many neurons each flat input of this part leads, through weights of 0 and 1."""
+        with torch.inference_mode(False), torch.enable_grad():
+            ones = torch.ones(1, *self.input_shape, dtype=torch.double, requires_grad=True)
+            total = self.transform(ones, weight.detach().cpu().double().clone()).sum()
+            return torch.autograd.grad(total, ones)[0].flatten()
+
+    @cached_property
+    def fanout(self) -> Float[Tensor, " channel"]:
+        """Connections that leave each flat input, whatever their weights (sinabs).
+
+        Through pooling of spikes, whose average counts as their sum; not through pooling of
+        currents, which is no connection.
+        """
+        assert self.core.weight is not None
+        return self.connections(torch.ones_like(self.core.weight))
+
+
+class Linear(Synapse):
+    """Dense connections: x(t) = W z(t), W [neuron, channel]."""
+
+    def __init__(self, *, input_shape: Sequence[int], num_outputs: int):
+        require(
+            len(input_shape) == 1,
+            f"input_shape: {tuple(input_shape)}, but Linear takes channels; put a Flatten before",
+        )
+        require_whole(1, num_outputs=num_outputs)
+        super().__init__(input_shape, (num_outputs,))
+        self.weight = nn.Parameter(torch.zeros(num_outputs, input_shape[0]))
+
+    def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
+        assert weight is not None
+        return functional.linear(values, weight)
 
     def forward(self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel"]) -> Current:
-        """The current that `inputs` causes through `weight`, the one that the backend holds."""
         return inputs.project(weight)
+
+
+class Conv2d(Synapse):
+    """Convolution of an image, W [out, in / groups, height, width], as `torch.nn.Conv2d`.
+
+    kernel_size, stride, padding (with zeros), dilation: in pixels, the same both ways.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_shape: Sequence[int],
+        channels: int,
+        kernel_size: int,
+        stride: int,
+        padding: int,
+        dilation: int,
+        groups: int,
+    ):
+        _require_image("Conv2d", input_shape)
+        require_whole(
+            1,
+            channels=channels,
+            kernel_size=kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+        )
+        require_whole(0, padding=padding)
+        incoming, *sides = input_shape
+        require(
+            incoming % groups == 0 and channels % groups == 0,
+            f"groups: {groups}; it must divide the {incoming} channels before and the {channels} "
+            "behind",
+        )
+        reach = dilation * (kernel_size - 1) + 1
+        outgoing = [(side + 2 * padding - reach) // stride + 1 for side in sides]
+        super().__init__(input_shape, (channels, *outgoing))
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.weight = nn.Parameter(
+            torch.zeros(channels, incoming // groups, kernel_size, kernel_size)
+        )
+
+    def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
+        assert weight is not None
+        return functional.conv2d(
+            values, weight, None, self.stride, self.padding, self.dilation, self.groups
+        )
+
+
+class _Pool2d(Synapse):
+    """Pooling over squares of `kernel_size` pixels every `stride` pixels; what is left over is cut.
+
+    On spikes, before the weights, or on their current, behind them.
+    """
+
+    def __init__(self, *, input_shape: Sequence[int], kernel_size: int, stride: int):
+        _require_image(type(self).__name__, input_shape)
+        require_whole(1, kernel_size=kernel_size, stride=stride)
+        outgoing = [(side - kernel_size) // stride + 1 for side in input_shape[1:]]
+        super().__init__(input_shape, (input_shape[0], *outgoing))
+        self.kernel_size, self.stride, self.weight = kernel_size, stride, None
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Of every window, first along rows, then along columns: 8 times as fast as torch's."""
+        for axis in (2, 3):
+            length = (self.output_shape[axis - 1] - 1) * self.stride + 1
+            parts = (values.narrow(axis, start, length) for start in range(self.kernel_size))
+            step = [slice(None)] * axis + [slice(None, None, self.stride)]
+            values = reduce(torch.add, (part[tuple(step)] for part in parts))
+        return values
+
+
+class SumPool2d(_Pool2d):
+    """The sum: of spikes it is a count, so that every spike keeps its weight."""
+
+    def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
+        return self.sums(values)
+
+
+class AvgPool2d(_Pool2d):
+    """The mean: of spikes it is no longer a whole number."""
+
+    analog = True
+
+    @property
+    def factor(self) -> int:  # type: ignore[override]
+        return self.kernel_size**2
+
+    def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
+        return self.sums(values) / self.kernel_size**2
+
+
+class Flatten(Synapse):
+    """An image [channel, height, width] as channels."""
+
+    def __init__(self, *, input_shape: Sequence[int]):
+        super().__init__(input_shape, (prod(input_shape),))
+        self.weight = None
+
+    def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
+        return values.flatten(1)
+
+
+class Chain(Synapse):
+    """Parts in the order of the flow, of which one has weights.
+
+    parts: factories by name that take `input_shape`. Parts before the weights act on spikes, those
+    behind on the current.
+    """
+
+    def __init__(self, *, input_shape: Sequence[int], parts: Mapping[str, Callable[..., Synapse]]):
+        made: dict[str, Synapse] = {}
+        shape = tuple(input_shape)
+        for name, part in parts.items():
+            require_free(name)
+            made[name] = part(input_shape=shape)
+            shape = made[name].output_shape
+        weighted = [index for index, part in enumerate(made.values()) if part.weight is not None]
+        require(
+            len(weighted) == 1,
+            f"hidden: a layer of {', '.join(made) or 'no part'} has {len(weighted)} parts with "
+            "weights; give it one, such as Conv2d or Linear",
+        )
+        super().__init__(input_shape, shape)
+        self.parts = cast(Mapping[str, Synapse], nn.ModuleDict(made))
+        (self.place,) = weighted
+
+    @property
+    def core(self) -> Synapse:
+        return list(self.parts.values())[self.place]
+
+    @property
+    def before(self) -> list[Synapse]:
+        """The parts that act on spikes."""
+        return list(self.parts.values())[: self.place]
+
+    @property
+    def weight(self) -> nn.Parameter:  # type: ignore[override]
+        weight = self.core.weight
+        assert weight is not None
+        return weight
+
+    @property
+    def factor(self) -> int:  # type: ignore[override]
+        return prod(part.factor for part in self.before)
+
+    @property
+    def analog(self) -> bool:  # type: ignore[override]
+        return any(part.analog for part in self.before)
+
+    @property
+    def direct(self) -> bool:  # type: ignore[override]
+        return all(isinstance(part, Flatten) for part in self.before)
+
+    def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
+        for part in self.parts.values():
+            values = part.transform(values, weight if part is self.core else None)
+        return values
+
+    def arriving(self, values: Tensor) -> Tensor:
+        values = values.reshape(-1, *self.input_shape)
+        for part in self.before:
+            values = part.transform(values, None)
+        return values.flatten(1)
+
+    def forward(self, inputs: Inputs | Train, weight: Tensor) -> Current:
+        if isinstance(self.core, Linear) and self.direct and self.place == len(self.parts) - 1:
+            return self.core(inputs, weight)  # flat already; packed spikes need not be unpacked
+        return super().forward(inputs, weight)
+
+    @cached_property
+    def fanout(self) -> Float[Tensor, " channel"]:
+        reached = self.core.fanout.view(1, *self.core.input_shape)
+        with torch.inference_mode(False), torch.enable_grad():
+            flow = ones = torch.ones(1, *self.input_shape, dtype=torch.double, requires_grad=True)
+            for part in self.before:
+                flow = part.transform(flow, None)
+            total = (flow * reached).sum() * self.factor
+            exact = torch.autograd.grad(total, ones)[0].flatten()
+        return exact.round()  # a third of three need not be one
+
+
+def require_free(name: str) -> None:
+    """Refuse names that torch's containers cannot take."""
+    taken = hasattr(nn.ModuleDict, name) or "." in name or not name
+    require(not taken, f"{name}: a layer or part cannot have this name; choose another")
+
+
+def _require_image(name: str, shape: Sequence[int]) -> None:
+    require(
+        len(shape) == 3,
+        f"input_shape: {tuple(shape)}, but {name} takes an image (channel, height, width); choose "
+        "a data set of images, such as dataset=mnist, without a bias channel or a Flatten before",
+    )

@@ -5,7 +5,17 @@ from functools import partial
 import torch
 
 from snnexp.backends import Ideal
-from snnexp.models import IAF, LI, LIF, CubaLI, CubaLIF, Network, Normal, SuperSpike
+from snnexp.models import (
+    IAF,
+    LI,
+    LIF,
+    ConvNetwork,
+    CubaLI,
+    CubaLIF,
+    Network,
+    Normal,
+    SuperSpike,
+)
 
 lif = partial(
     LIF,
@@ -45,20 +55,37 @@ cuba_lif = partial(
 )
 
 
-def network(sizes, neuron=lif, readout=li, std=3.0):
+def ideal(kernel="reference"):
+    return Ideal(device="cpu", precision="32-true", devices=1, kernel=kernel, checkpoint_every=None)
+
+
+def network(sizes, neuron=lif, readout=li, std=3.0, kernel="reference"):
     """A network of `sizes`, input and output with them, whose weights are always the same."""
     torch.manual_seed(0)
     return Network(
         num_inputs=sizes[0],
         num_outputs=sizes[-1],
         dt=neuron.keywords["dt"],
-        backend=Ideal(
-            device="cpu", precision="32-true", devices=1, kernel="reference", checkpoint_every=None
-        ),
+        backend=ideal(kernel),
         hidden_sizes=list(sizes[1:-1]),
         neuron=neuron,
         readout=readout,
         init=Normal(mean=2.0, std=std, fan_in_scaled=True),
+    )
+
+
+def conv_network(shape, hidden, neuron=lif, readout=li, num_outputs=3, kernel="reference"):
+    """A convolutional network of images of `shape`, whose weights are always the same."""
+    torch.manual_seed(0)
+    return ConvNetwork(
+        input_shape=shape,
+        num_outputs=num_outputs,
+        dt=neuron.keywords["dt"],
+        backend=ideal(kernel),
+        hidden=hidden,
+        neuron=neuron,
+        readout=readout,
+        init=Normal(mean=2.0, std=3.0, fan_in_scaled=True),
     )
 
 

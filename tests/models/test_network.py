@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from snnexp.decoders import MaxOverTime
 from snnexp.inputs import Dense, Events
-from snnexp.models import SuperSpike
-from tests.models.made import cuba_li, cuba_lif, li, lif, network
+from snnexp.models import DeepNetwork, Normal, SuperSpike
+from tests.models.made import cuba_li, cuba_lif, ideal, li, lif, network
 
 ALPHA = 50.0
 A, B = 2e-6 / 6e-6, 2e-6 / 5e-6
@@ -164,3 +164,26 @@ def test_layers_weights_and_records():
 def test_refusals_name_the_argument_first(sizes, neuron, start):
     with pytest.raises(ValueError, match=f"^{start}"):
         network(sizes, neuron)
+
+
+def test_a_deep_network_has_as_many_layers_of_the_width_and_their_own_neurons():
+    net = DeepNetwork(
+        num_inputs=4,
+        num_outputs=2,
+        dt=1e-3,
+        backend=ideal(),
+        depth=3,
+        width=5,
+        neuron=lif,
+        deep_neuron=partial(lif, beta=0.3),
+        readout=li,
+        init=Normal(mean=0.0, std=1.0, fan_in_scaled=True),
+    )
+    assert list(net.layers) == ["hidden1", "hidden2", "hidden3", "readout"]
+    assert [layer.neuron.size for layer in net.layers.values()] == [5, 5, 5, 2]
+    assert [layer.neuron.constants.keep_mem for layer in net.layers.values()] == [
+        0.9,
+        0.3,
+        0.3,
+        0.9,
+    ]
