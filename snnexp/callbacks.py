@@ -153,6 +153,23 @@ class Figures(pl.Callback):
         }
 
 
+class Prune(pl.Callback):
+    """Ends a poor trial of a sweep after an epoch, as the sweep's pruner decides.
+
+    monitor: the objective, a metric under val/. Outside a sweep it does nothing.
+    """
+
+    def __init__(self, *, monitor: str):
+        self.monitor = monitor
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        if trainer.state.fn == "fit":
+            from snnexp.sweeper import pruning
+
+            pruning.report(pl_module.metrics[self.monitor], pl_module.epochs_done)
+
+
 def _scores(classifier: Classifier, values: Tensor) -> Tensor:
     chunks = values.to(classifier.device).split(2000)
     return torch.cat([classifier(chunk).cpu() for chunk in chunks])

@@ -1,0 +1,88 @@
+"""The command line that runs a trial on its own, without the sweep that found it."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from snnexp import config
+from snnexp.sweeper.space import Value, as_override
+
+LEFT_OUT = ("hydra", "objectives")
+
+
+def base_words(swept: DictConfig, shared: Sequence[str]) -> list[str]:
+    """Overrides that compose a sweep's configuration without its `sweep=` and `hydra.` ones.
+
+    swept: the sweep's own composition. shared: the overrides that were typed. What the sweep's
+    file sets is spelled out: first the options of groups, then the values that still differ.
+    """
+    words = [word for word in shared if not word.lstrip("+~").startswith(("sweep=", "hydra"))]
+    choices: Mapping[str, str | None] = swept.hydra.runtime.choices
+    typed = {word.lstrip("+~").partition("=")[0] for word in words}
+    default = _compose(words)
+    for group, option in choices.items():
+        known = default.hydra.runtime.choices
+        if group == "sweep" or group.startswith("hydra") or group in typed or group not in known:
+            continue
+        if known[group] != option:
+            words.append(f"{group}={_list(option)}")
+    return [*words, *_differences(_plain(_compose(words)), _plain(swept))]
+
+
+def command(words: Sequence[str], params: Mapping[str, Value], seed: str | None = None) -> str:
+    """The command that runs a trial again, in a folder of its own, with the test split."""
+    own = [as_override(key, value) for key, value in params.items()]
+    last = [f"seed={seed}"] if seed is not None else []
+    return " ".join(["python train.py", *map(shlex.quote, [*words, *own, *last])])
+
+
+def _compose(words: Sequence[str]) -> DictConfig:
+    held = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(config_dir=str(config.directory())):
+            return hydra.compose("train", overrides=list(words), return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = held
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in LEFT_OUT])
+    return OmegaConf.to_container(kept, resolve=False)  # type: ignore[return-value]
+
+
+def _differences(have: Any, want: Any, key: str = "") -> list[str]:
+    """Overrides that make `have` into `want`."""
+    if have == want:
+        return []
+    if isinstance(have, Mapping) and isinstance(want, Mapping):
+        words = []
+        for name in {**have, **want}:
+            path = f"{key}.{name}" if key else str(name)
+            if name not in want:
+                words.append(f"~{path}")
+            elif name not in have:
+                words.append(f"+{path}={_written(want[name])}")
+            else:
+                words += _differences(have[name], want[name], path)
+        return words
+    return [f"{key}={_written(want)}"]
+
+
+def _written(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{_written(v)}" for name, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_written, value)) + "]"
+    if isinstance(value, str):
+        return value if value.replace("_", "").replace(".", "").isalnum() else f'"{value}"'
+    return as_override("", value).removeprefix("=")
+
+
+def _list(option: str | Sequence[str] | None) -> str:
+    return "null" if option is None else str(option)
