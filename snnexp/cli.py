@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -131,7 +131,8 @@ def _task(cfg: DictConfig) -> Any:
     _set_allocator(cfg)
     console.quieten_lightning()
     folder = Path(HydraConfig.get().runtime.output_dir)
-    if HydraConfig.get().mode == RunMode.MULTIRUN and plugin.is_search(HydraConfig.instance().cfg):
+    hydra_config = cast(DictConfig, HydraConfig.instance().cfg)
+    if hydra_config.hydra.mode == RunMode.MULTIRUN and plugin.is_search(hydra_config):
         return _trial(cfg, folder)
     folders.claim(folder, cfg)  # an experiment may have dropped the callback
     result = _guarded(folder, lambda: experiment.run(cfg, folder))

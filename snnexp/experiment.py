@@ -126,8 +126,8 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
             raise RunError(f"init_from: {error}") from error
     if not torch.cuda.is_available():  # Lightning sets it; each of Adam's steps then looks for one
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-    bar = sys.stdout.isatty() if bar is None else bar
-    trainer = build_trainer(cfg, folder, settings, resumed, bar)
+    has_bar = sys.stdout.isatty() if bar is None else bar
+    trainer = build_trainer(cfg, folder, settings, resumed, has_bar)
     if resumed is None:
         trainer.validate(classifier, data, verbose=False)
         _refuse_unknown_metrics(cfg, classifier.metrics)
@@ -164,7 +164,7 @@ def _refuse_unknown_metrics(cfg: DictConfig, metrics: dict[str, float]) -> None:
 def score(
     trainer: pl.Trainer, classifier: Classifier, data: Data, test: bool = True
 ) -> dict[str, Any]:
-    """Validation and test metrics of the present weights; the test split is read once, if `test`."""
+    """Validation metrics of the present weights; with `test`, the test split's too, read once."""
     before = dict(classifier.metrics)
     loggers, trainer.loggers = trainer.loggers, []
     trainer.validate(classifier, data, verbose=False)

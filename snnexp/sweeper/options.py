@@ -19,6 +19,9 @@ PRUNERS = {
     "halving": "SuccessiveHalvingPruner",
 }
 GRID = "grid"
+ENDING_THEMSELVES = ("GridSampler", "BruteForceSampler")
+"""They stop the study from within Optuna's own loop, which workers do not use."""
+
 Sampler = optuna.samplers.BaseSampler
 
 
@@ -106,16 +109,16 @@ class Options:
 
 def _class(
     option: str, name: str, short: Mapping[str, str], module: Any, base: type, more: Sequence[str]
-) -> Callable[..., Any]:
+) -> type:
     """A class of Optuna's by its short or own name, with or without its module."""
     plain = str(name).removeprefix(f"{module.__name__}.")
-    found = getattr(module, short.get(plain, plain), None)
-    if not (isinstance(found, type) and issubclass(found, base)) or inspect.isabstract(found):
-        known = [
-            *short,
-            *more,
-            *(n for n in module.__all__ if issubclass(getattr(module, n), base)),
-        ]
+    own = {key: value for key, value in vars(module).items() if isinstance(value, type)}
+    found = own.get(short.get(plain, plain))
+    if plain in ENDING_THEMSELVES:
+        raise _bad(option, name, f"choose {GRID}, which tries every combination once")
+    if found is None or not issubclass(found, base) or inspect.isabstract(found):
+        classes = [key for key, value in own.items() if issubclass(value, base)]
+        known = [*short, *more, *classes]
         raise _bad(option, name, f"there is none of this name{suggest(plain, known)}")
     return found
 

@@ -3,12 +3,12 @@
 Imported with the command line, so that it imports neither torch nor Optuna.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from snnexp.errors import ConfigError
@@ -22,12 +22,16 @@ class OptunaSweeper(Sweeper):
     def __init__(self, folder: str, **options: Any) -> None:
         self.given = options  # `folder` names hydra.sweep.dir, in conf/hydra/run.yaml
         self.hydra_context: HydraContext | None = None
-        self.task_function: TaskFunction | None = None
+        self.task_function: Callable[[Any], Any] | None = None
         self.config: DictConfig | None = None
         self.launcher = None
 
     def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+        self,
+        *,
+        hydra_context: HydraContext,
+        task_function: Callable[[Any], Any],
+        config: DictConfig,
     ) -> None:
         self.hydra_context, self.task_function = hydra_context, task_function
         self.config = config
@@ -67,6 +71,3 @@ def _is_basic(config: DictConfig) -> bool:
 
 def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-Given = Mapping[str, Any]

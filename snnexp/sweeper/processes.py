@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from snnexp.errors import RunError
-from snnexp.sweeper.worker import Worker
 
 IS_WORKER = "SNNEXP_SWEEP_WORKER"
 THREADS = "OMP_NUM_THREADS"
@@ -19,16 +19,21 @@ def is_worker() -> bool:
     return IS_WORKER in os.environ
 
 
-def run(worker: Worker, count: int) -> None:
+def is_orphan() -> bool:
+    """Whether the process that began this worker is gone."""
+    return is_worker() and os.getppid() != int(os.environ[IS_WORKER])
+
+
+def run(work: Callable[[], None], count: int) -> None:
     """One worker is this process itself; several are begun, and begun again if they are killed.
 
     The machine's cores are divided among them, unless OMP_NUM_THREADS says otherwise.
     """
     if count == 1:
-        worker.run()
+        work()
         return
     threads = os.environ.get(THREADS) or str(max(1, (os.cpu_count() or 1) // count))
-    environment = os.environ | {IS_WORKER: "1", THREADS: threads}
+    environment = os.environ | {IS_WORKER: str(os.getpid()), THREADS: threads}
     command = [sys.executable, *sys.orig_argv[1:]]
     children = [subprocess.Popen(command, env=environment) for _ in range(count)]
     print(f"{count} workers with {threads} thread(s) each", flush=True)

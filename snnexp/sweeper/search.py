@@ -1,15 +1,16 @@
 """A whole sweep: checks what is asked, runs the workers, reports."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from snnexp.complaints import explain
 from snnexp.config import check, flatten
 from snnexp.errors import ConfigError, UserError
 from snnexp.sweeper import commands, processes, space
@@ -23,7 +24,7 @@ NO_TEST = "test=false"  # the test split is read by a command of its own
 
 def run(
     context: HydraContext,
-    task: TaskFunction,
+    task: Callable[[Any], Any],
     config: DictConfig,
     arguments: list[str],
     given: Mapping[str, Any],
@@ -45,7 +46,8 @@ def run(
         )
     points = list(space.grid(parameters, config)) if options.sampler == GRID else []
     jobs = Jobs(context, task, config, [*shared, NO_TEST, *_prune_callback(options, objectives)])
-    _check_first(jobs, parameters)
+    if not processes.is_worker():
+        _check_first(jobs, parameters)
     study = Study(
         Path(config.hydra.sweep.dir),
         str(options.study),
@@ -62,7 +64,7 @@ def run(
         worker.run()
         return
     try:
-        processes.run(worker, options.workers)
+        processes.run(worker.run, options.workers)
     finally:
         _report(study, options.figures)
 
@@ -76,14 +78,20 @@ def _prune_callback(options: Options, objectives: list[Objective]) -> list[str]:
 
 def _check_first(jobs: Jobs, parameters: list[space.Parameter]) -> None:
     """A key that is none, or a value that no run takes, is seen before the first trial."""
-    words = [as_override(parameter.key, parameter.first()) for parameter in parameters]
-    try:
-        composed = jobs.compose(words)
-    except (HydraException, OmegaConfBaseException) as error:
-        from snnexp.complaints import explain
-
-        raise ConfigError(f"hydra.sweeper.params: {explain(error, words)}") from error
+    first = {parameter.key: parameter.first() for parameter in parameters}
+    composed = _compose(jobs, first)
+    for parameter in parameters:
+        for choice in parameter.choices()[1:]:
+            _compose(jobs, first | {parameter.key: choice})
     check(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+
+
+def _compose(jobs: Jobs, values: Mapping[str, space.Value]) -> DictConfig:
+    words = [as_override(key, value) for key, value in values.items()]
+    try:
+        return jobs.compose(words)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"hydra.sweeper.params: {explain(error, words)}") from error
 
 
 def _definition(

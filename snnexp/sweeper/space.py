@@ -69,6 +69,11 @@ class Parameter:
             return self.distribution.choices[0]
         return self.distribution.low  # type: ignore[attr-defined]
 
+    def choices(self) -> list[Value]:
+        """The options of a choice; none for numbers between bounds."""
+        found = self.distribution
+        return list(found.choices) if isinstance(found, CategoricalDistribution) else []
+
     def values(self) -> list[Value]:
         """All values; ConfigError if they cannot be counted."""
         match self.distribution:

@@ -88,13 +88,15 @@ class Study:
             self.optuna = self._open(storage, definition)
 
     def _open(self, storage: str, definition: Mapping[str, Any]) -> optuna.Study:
-        directions = [objective.direction for objective in self.objectives]
         known = self.name in optuna.get_all_study_names(self.storage)
         if known:
             stored = optuna.load_study(study_name=self.name, storage=self.storage)
             _refuse_other_definition(self.folder, stored.user_attrs, definition)
         study = optuna.create_study(
-            study_name=self.name, storage=self.storage, directions=directions, load_if_exists=True
+            study_name=self.name,
+            storage=self.storage,
+            directions=[StudyDirection[o.direction.upper()] for o in self.objectives],
+            load_if_exists=True,
         )
         self._identify(study, storages.shown(storage))
         if "definition" not in study.user_attrs:
@@ -227,11 +229,6 @@ class Study:
 
     def _trial_lock(self, number: int) -> FileLock:
         return FileLock(self.folder / LOCKS / str(number))
-
-
-def directions(objectives: Sequence[Objective]) -> list[StudyDirection]:
-    """Optuna's directions of some objectives."""
-    return [StudyDirection[objective.direction.upper()] for objective in objectives]
 
 
 def _has_trials(folder: Path) -> bool:

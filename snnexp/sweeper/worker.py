@@ -2,23 +2,22 @@
 
 import json
 import math
-import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra.core.utils import run_job
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from snnexp.errors import RunError, UserError
 from snnexp.folders import SUMMARY
-from snnexp.sweeper import pruning, terminal
+from snnexp.sweeper import processes, pruning, terminal
 from snnexp.sweeper.expressions import evaluate
 from snnexp.sweeper.options import GRID, Options, stop_rule
 from snnexp.sweeper.space import Parameter, Value, as_override, suggest
@@ -30,7 +29,7 @@ class Jobs:
     """Runs the task of a trial: composes its configuration and calls what Hydra calls."""
 
     context: HydraContext
-    task: TaskFunction
+    task: Callable[[Any], Any]
     base: DictConfig
     shared: Sequence[str]
 
@@ -79,7 +78,6 @@ class Worker:
         self.study, self.jobs = study, jobs
         self.parameters, self.options = parameters, options
         self.must_stop = stop_rule(options, begun=len(study.trials()))
-        self.parent = os.getppid()
 
     def run(self) -> None:
         """Take trials and run them, one after another."""
@@ -111,7 +109,7 @@ class Worker:
         return len(trials) if self.options.sampler == GRID else self.options.n_trials
 
     def _next(self) -> Held | None:
-        if os.getppid() != self.parent:
+        if processes.is_orphan():
             raise RunError("the process that began this worker is gone")
         return self.study.next(
             self._wanted, self._suggest, self.options.make_sampler, self.options.sampler == GRID
