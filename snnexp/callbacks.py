@@ -38,6 +38,8 @@ class EpochLines(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
+        if not trainer.is_global_zero:
+            return
         metrics = pl_module.metrics
         shown = (
             ("loss", "train/loss", ".4f"),
@@ -81,7 +83,7 @@ class Figures(pl.Callback):
         self, trainer: pl.Trainer, classifier: Classifier, stage: str, folder: Path | None
     ) -> None:
         boards = [board for board in trainer.loggers if isinstance(board, TensorBoardLogger)]
-        if not boards and folder is None:
+        if not trainer.is_global_zero or (not boards and folder is None):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         with torch.no_grad():

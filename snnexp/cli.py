@@ -132,12 +132,26 @@ def _task(cfg: DictConfig) -> Any:
     console.quieten_lightning()
     folder = Path(HydraConfig.get().runtime.output_dir)
     hydra_config = cast(DictConfig, HydraConfig.instance().cfg)
+    if hydra_config.hydra.mode == RunMode.MULTIRUN:
+        _refuse_processes(cfg)
     if hydra_config.hydra.mode == RunMode.MULTIRUN and plugin.is_search(hydra_config):
         return _trial(cfg, folder)
     folders.claim(folder, cfg)  # an experiment may have dropped the callback
     result = _guarded(folder, lambda: experiment.run(cfg, folder))
     wanted = OmegaConf.to_container(cfg.objectives)
     return result.objectives(wanted)  # type: ignore[arg-type]
+
+
+def _refuse_processes(cfg: DictConfig) -> None:
+    """Lightning begins its other processes with the same command: each would be the multirun."""
+    strategy = OmegaConf.select(cfg, "trainer.strategy")
+    devices = OmegaConf.select(cfg, "backend.devices")
+    if strategy not in (None, "auto") or devices not in (None, 1):
+        raise ConfigError(
+            f"trainer.strategy: {strategy!r} with backend.devices: {devices!r}; a run of several "
+            "processes cannot be part of a multirun, which each of them would begin anew; start "
+            "it by itself, or give the multirun's runs one device each"
+        )
 
 
 def _trial(cfg: DictConfig, folder: Path) -> list[float]:
@@ -185,6 +199,8 @@ def _guarded(folder: Path, action: Callable[[], "Result"]) -> "Result":
         if error.errno in folders.UNWRITABLE:
             raise folders.unwritable(folder, error) from error
         raise
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return result  # the first of several processes prints
     console.print_metrics(result.metrics)
     print(f"saved in {shown(folder)}\ntensorboard --logdir {shown(folder)}")
     return result

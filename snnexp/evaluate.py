@@ -38,6 +38,7 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
     config.check(cfg)
     dataset, classifier, settings = build(cfg)
     checkpoints.load_weights(classifier, path_of(folder, BEST))
+    settings["devices"] = 1  # also of a run that several processes trained
     trainer = pl.Trainer(
         **settings,
         logger=False,

@@ -133,6 +133,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
         _refuse_unknown_metrics(cfg, classifier.metrics)
     fit_started = time.perf_counter()
     trainer.fit(classifier, data, ckpt_path=last if resumed else None, weights_only=True)
+    trainer.strategy.barrier()  # the first of several processes has written the checkpoints
     seconds = {"seconds/train": time.perf_counter() - fit_started}
     best = checkpoints.load(path_of(folder, BEST))
     classifier.load_state_dict(best["state_dict"])
@@ -140,9 +141,10 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     metrics |= {"epoch/best": best["epoch"] + 1, "epoch/last": trainer.current_epoch}
     metrics["batches"] = trainer.global_step
     metrics |= seconds | {"seconds/total": time.perf_counter() - started}
-    _record_hyperparameters(trainer, cfg, metrics)
     summary = metrics | about(cfg.seed, classifier.device)
-    write_summary(folder, summary)
+    if trainer.is_global_zero:
+        _record_hyperparameters(trainer, cfg, metrics)
+        write_summary(folder, summary)
     return Result(summary, folder, classifier)
 
 
