@@ -58,11 +58,11 @@ def run(
     )
     study.optuna.pruner = options.make_pruner()
     study.enqueue(points)
-    _describe(study, options, commands.base_words(config, shared))
     worker = Worker(study, jobs, parameters, options)
     if processes.is_worker():
         worker.run()
         return
+    _describe(study, options, commands.base_words(config, shared))
     try:
         processes.run(worker.run, options.workers)
     finally:

@@ -137,7 +137,8 @@ def read(
         try:
             (override,) = parser.parse_overrides([f"{key}={text}"])
         except HydraException as error:
-            raise _bad(key, text, str(error).splitlines()[0]) from error
+            lines = [line for line in str(error).splitlines() if not line.startswith("See ")]
+            raise _bad(key, text, lines[-1]) from error
         if not override.is_sweep_override():
             raise _bad(key, text, "give interval(...), range(...) or choice(...)")
         if override.get_key_element() not in taken:

@@ -198,6 +198,7 @@ def test_a_folder_of_something_else_is_refused(sweep):
         (["hydra.sweeper.pruner=median", "hydra.sweeper.seeds=[0,1]"], "one seed a trial"),
         (["objectives.0.name=test/accuracy"], "never sees the test split"),
         (["optimizer.lr=interval(1,0.1)"], r"optimizer.lr=interval\(1,0.1\): the first bound"),
+        (["+hydra.sweeper.params={batch_size: 'interval(1,2,3)'}"], "too many positional"),
         (["optimizer.lr=tag(log,interval(0,1))"], "must begin above 0"),
         (["optimizer.lr=tag(lgo,interval(0.1,1))"], "the tag 'lgo' is unknown"),
         (["model.neuron.beat=interval(0,1)"], "model.neuron.beat: unknown key.*'beta'"),
