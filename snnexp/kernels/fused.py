@@ -62,7 +62,7 @@ def forward(
         tile,
         _flags(switches),
         _numbers(switches, tuple(shape), dtype),
-        _none(dtype, 2) if recurrent is None else bordered(recurrent).numpy(),
+        _none(dtype, 2) if recurrent is None else bordered(recurrent),
         _flat(state),
         words.numpy(),
         _flat(spikes),
@@ -104,8 +104,9 @@ def backward(
     narrow, most = _extent(source)
     grads = zeros(shares, len(NUMBERS) if switches.history else 0, tile.shape[1])
     fan_in = 0 if source.weight is None else source.weight.shape[1]
-    to_weight = zeros(shares, size, fan_in) if narrow else zeros(shares, fan_in, size)
-    to_recurrent = zeros(shares, size if recurrent is not None else 0, size)
+    tables = tile.dtype
+    to_weight = np.zeros((shares, size, fan_in) if narrow else (shares, fan_in, size), tables)
+    to_recurrent = np.zeros((shares, size if recurrent is not None else 0, size), tables)
     loops.backward(
         block,
         steps,
@@ -132,8 +133,8 @@ def backward(
         _none(dtype, 2) if to_synaptic is None else _flat(to_synaptic),
         _flat(state),
         grads.numpy(),
-        to_weight.numpy(),
-        to_recurrent.numpy(),
+        to_weight,
+        to_recurrent,
         _flat(out),
     )
     state[3] = 0
@@ -141,9 +142,9 @@ def backward(
     return out, _sum(to_weight, not narrow), to_table, _sum(to_recurrent, True), state
 
 
-def _sum(shares: Tensor, turned: bool) -> Tensor:
+def _sum(shares: np.ndarray, turned: bool) -> Tensor:
     total = shares[0] if len(shares) == 1 else shares.sum(0)
-    return total.t().contiguous() if turned else total
+    return torch.from_numpy(np.ascontiguousarray(total.T) if turned else total)
 
 
 def _sent(source: Source) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -160,7 +161,7 @@ def _weights(source: Source, narrow: bool, dtype: torch.dtype) -> tuple[np.ndarr
     if source.weight is None:
         return _none(dtype, 2), _none(dtype, 2)
     weight = source.weight.contiguous().numpy()
-    return weight, _none(dtype, 2) if narrow else bordered(source.weight).numpy()
+    return weight, _none(dtype, 2) if narrow else bordered(source.weight)
 
 
 def _width(source: Source, recurrent: Tensor | None, size: int) -> int:
@@ -197,7 +198,7 @@ def project_words(words: Tensor, weight: Tensor) -> Tensor:
     rows = out.shape[0] * out.shape[1]
     weight, words = weight.contiguous(), words.contiguous()
     _use_threads(rows * sum(weight.shape))
-    narrow, feed = _is_narrow(words, weight), bordered(weight).numpy()
+    narrow, feed = _is_narrow(words, weight), bordered(weight)
     bits.project_words(_rows(words), weight.numpy(), feed, narrow, _rows(out), _chunk(rows))
     return out
 
@@ -208,8 +209,9 @@ def gather_words(words: Tensor, lines: Tensor, weight: Tensor) -> Tensor:
     _use_threads(len(lines) * lines.shape[1] * (size + channels))
     narrow, shares = _is_narrow(words, weight), get_num_threads()
     shape = (size, channels) if narrow else (channels, size)
-    totals = lines.new_zeros(shares, *shape)
-    bits.gather_words(_rows(words), _rows(lines), channels, narrow, totals.numpy())
+    rows = _rows(lines)
+    totals = np.zeros((shares, *shape), rows.dtype)
+    bits.gather_words(_rows(words), rows, channels, narrow, totals)
     return _sum(totals, not narrow)
 
 
@@ -256,7 +258,7 @@ def project_events(start: Tensor, channel: Tensor, weight: Tensor, batch: int) -
     bits.project_events(
         places,
         channel.numpy(),
-        bordered(weight).numpy(),
+        bordered(weight),
         _rows(out),
         bits.longest(places),
         _chunk(rows),
@@ -268,15 +270,17 @@ def gather_events(start: Tensor, channel: Tensor, lines: Tensor, channels: int) 
     """The gradient [neuron, channel] of `project_events`' weight from the current's, `lines`."""
     lines = lines.contiguous()
     _use_threads(lines.numel())
-    totals = lines.new_zeros(get_num_threads(), channels, lines.shape[-1])
-    bits.gather_events(start.numpy(), channel.numpy(), _rows(lines), totals.numpy())
+    rows = _rows(lines)
+    totals = np.zeros((get_num_threads(), channels, rows.shape[1]), rows.dtype)
+    bits.gather_events(start.numpy(), channel.numpy(), rows, totals)
     return _sum(totals, True)
 
 
-def bordered(weight: Tensor) -> Tensor:
+def bordered(weight: Tensor) -> np.ndarray:
     """Weight [neuron, channel] as [channel + 1, neuron], whose last row is 0."""
-    out = weight.new_empty(weight.shape[1] + 1, len(weight))
-    out[:-1] = weight.t()
+    rows = weight.numpy()
+    out = np.empty((rows.shape[1] + 1, len(rows)), rows.dtype)  # numpy's calls are the shorter ones
+    out[:-1] = rows.T
     out[-1] = 0
     return out
 
