@@ -43,7 +43,10 @@ class Backend(Protocol):
         membrane: bool,
         margin: bool,
     ) -> Scan:
-        """The neurons as the device runs them; a current of one step stands for all `steps`."""
+        """The neurons as the device runs them; a current of one step stands for all `steps`.
+
+        A current may be a `Projection`, of which `kernels.whole` makes a tensor.
+        """
         ...
 
     def trace(self, membrane: Tensor) -> Tensor:
