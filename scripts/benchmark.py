@@ -17,6 +17,7 @@ machines drift by more than kernels differ. Compilation and warm-up come before 
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -33,6 +34,9 @@ from benchmarks.workloads import WORKLOADS, Step, ours, plain
 from snnexp import allocator
 from snnexp.kernels import KERNELS
 
+TURN = 20
+"""Milliseconds of steps in a row, at least: a training finds its data in the caches, as a turn of a
+single short step after the other's would not."""
 IDLE = 0.25
 """Load by other processes, in cores, above which a note stands under the table."""
 
@@ -47,7 +51,8 @@ def compare(step: Step, loop: Step, pairs: int) -> dict[str, float]:
     first = milliseconds(step)
     for run in (step, loop, step, loop, step):
         run()
-    times = [(milliseconds(step), milliseconds(loop)) for _ in range(pairs)]
+    repeats = max(1, math.ceil(TURN / milliseconds(step)))
+    times = [(milliseconds(step, repeats), milliseconds(loop, repeats)) for _ in range(pairs)]
     low, middle, high = statistics.quantiles([one / other for one, other in times], n=4)
     return {
         "ms": statistics.median(one for one, _ in times),
@@ -59,10 +64,12 @@ def compare(step: Step, loop: Step, pairs: int) -> dict[str, float]:
     }
 
 
-def milliseconds(step: Callable[[], Any]) -> float:
+def milliseconds(step: Callable[[], Any], repeats: int = 1) -> float:
+    """A step's mean over `repeats`, one after another."""
     started = time.perf_counter()
-    step()
-    return (time.perf_counter() - started) * 1e3
+    for _ in range(repeats):
+        step()
+    return (time.perf_counter() - started) * 1e3 / repeats
 
 
 def wait_until_idle(seconds: float) -> str:

@@ -39,6 +39,8 @@ class EpochLines(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
+        if not trainer.is_global_zero:
+            return
         metrics = pl_module.metrics
         shown = (
             ("loss", "train/loss", ".4f"),
@@ -132,7 +134,7 @@ class Figures(pl.Callback):
         self, trainer: pl.Trainer, classifier: Classifier, stage: str, folder: Path | None
     ) -> None:
         boards = [board for board in trainer.loggers if isinstance(board, TensorBoardLogger)]
-        if not boards and folder is None:
+        if not trainer.is_global_zero or (not boards and folder is None):
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         with torch.no_grad():
@@ -202,6 +204,23 @@ class Figures(pl.Callback):
             ),
             "score_maps": figures.score_maps(scores, extent, names),
         }
+
+
+class Prune(pl.Callback):
+    """Ends a poor trial of a sweep after an epoch, as the sweep's pruner decides.
+
+    monitor: the objective, a metric under val/. Outside a sweep it does nothing.
+    """
+
+    def __init__(self, *, monitor: str):
+        self.monitor = monitor
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        if trainer.state.fn == "fit":
+            from snnexp.sweeper import pruning
+
+            pruning.report(pl_module.metrics[self.monitor], pl_module.epochs_done)
 
 
 def _scores(classifier: Classifier, values: Tensor) -> Tensor:

@@ -189,8 +189,9 @@ class Classifier(pl.LightningModule):
             )
             if line:
                 log.warning(line)
-        self.confusion[stage] = outcome.confusion.cpu()
-        self.neuron_rates[stage] = {n: r.cpu() for n, r in activity.neuron_rates().items()}
+        with outcome.sync_context(), activity.sync_context():  # of all processes, as in compute
+            self.confusion[stage] = outcome.confusion.cpu()
+            self.neuron_rates[stage] = {n: r.cpu() for n, r in activity.neuron_rates().items()}
         outcome.reset()
         activity.reset()
         operations.reset()
@@ -213,18 +214,27 @@ class Classifier(pl.LightningModule):
             values = {"train_batch/loss": loss.item(), "train_batch/accuracy": share.item()}
             for logger in self.loggers:
                 logger.log_metrics(values, first + step)
-        means = (losses * sizes[:, None]).sum(0) / sizes.sum()
+        sums = [(losses * sizes[:, None]).sum(0), correct.sum()[None], sizes.sum()[None]]
+        *totals, hits, samples = self._over_processes(torch.cat(sums)).tolist()
+        means = [total / samples for total in totals]
         seconds = max(self._ended - self._started, 1e-9)
         self._log(
             {
-                "train/loss": means.sum().item(),
-                **{f"train/loss/{n}": m.item() for n, m in zip(names, means, strict=True)},
-                "train/accuracy": (correct.sum() / sizes.sum()).item(),
+                "train/loss": sum(means),
+                **{f"train/loss/{n}": mean for n, mean in zip(names, means, strict=True)},
+                "train/accuracy": hits / samples,
                 "train/lr": self._rate,
-                "train/samples_per_second": sizes.sum().item() / seconds,
+                "train/samples_per_second": samples / seconds,
                 **self._norms(),
             }
         )
+
+    def _over_processes(self, sums: Tensor) -> Tensor:
+        """The sums over all processes that train this model."""
+        if self.trainer.world_size == 1:
+            return sums
+        reduced = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum")
+        return torch.as_tensor(reduced).cpu()
 
     def _norms(self) -> dict[str, float]:
         weights = self.network.weights()

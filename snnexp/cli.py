@@ -9,18 +9,20 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from snnexp import allocator, complaints, config, console, folders
 from snnexp.config import check
 from snnexp.errors import ConfigError, RunError, UserError
+from snnexp.sweeper import plugin
 
 if TYPE_CHECKING:
     from snnexp.experiment import Result
@@ -36,11 +38,14 @@ class Folders(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         HydraConfig.instance().set_config(config)  # the folder's name refers to it
         cfg = _without_hydra(config)
+        _or_exit(lambda: _refuse_lone_sweep(config))
         _or_exit(lambda: check(cfg))
         _or_exit(lambda: folders.claim(config.hydra.run.dir, cfg))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         HydraConfig.instance().set_config(config)
+        if plugin.is_search(config):
+            return  # a study goes on in its folder
         folder = Path(config.hydra.sweep.dir)
         _or_exit(lambda: _refuse_taken_sweep(folder))
         Folders.sweep = folder
@@ -48,6 +53,15 @@ class Folders(Callback):
 
 def _without_hydra(cfg: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+
+
+def _refuse_lone_sweep(config: DictConfig) -> None:
+    sweep = config.hydra.runtime.choices.get("sweep")
+    if sweep is not None:
+        raise ConfigError(
+            f"sweep={sweep}: a sweep is many runs; begin it with -m, as in "
+            f"python train.py -m sweep={sweep}"
+        )
 
 
 def _refuse_taken_sweep(folder: Path) -> None:
@@ -96,6 +110,7 @@ def _interrupt(number: int, _: Any) -> None:
 
 
 def _train_by_hydra() -> None:
+    plugin.register()
     decorate = hydra.main(
         config_path=str(config.directory()),
         config_name="train",
@@ -116,10 +131,38 @@ def _task(cfg: DictConfig) -> Any:
     _set_allocator(cfg)
     console.quieten_lightning()
     folder = Path(HydraConfig.get().runtime.output_dir)
+    hydra_config = cast(DictConfig, HydraConfig.instance().cfg)
+    if hydra_config.hydra.mode == RunMode.MULTIRUN:
+        _refuse_processes(cfg)
+    if hydra_config.hydra.mode == RunMode.MULTIRUN and plugin.is_search(hydra_config):
+        return _trial(cfg, folder)
     folders.claim(folder, cfg)  # an experiment may have dropped the callback
     result = _guarded(folder, lambda: experiment.run(cfg, folder))
     wanted = OmegaConf.to_container(cfg.objectives)
     return result.objectives(wanted)  # type: ignore[arg-type]
+
+
+def _refuse_processes(cfg: DictConfig) -> None:
+    """Lightning begins its other processes with the same command: each would be the multirun."""
+    strategy = OmegaConf.select(cfg, "trainer.strategy")
+    devices = OmegaConf.select(cfg, "backend.devices")
+    if strategy not in (None, "auto") or devices not in (None, 1):
+        raise ConfigError(
+            f"trainer.strategy: {strategy!r} with backend.devices: {devices!r}; a run of several "
+            "processes cannot be part of a multirun, which each of them would begin anew; start "
+            "it by itself, or give the multirun's runs one device each"
+        )
+
+
+def _trial(cfg: DictConfig, folder: Path) -> list[float]:
+    """The objectives of a sweep's trial; one that had ended before its worker died is read."""
+    from snnexp import experiment
+
+    metrics = folders.summary(folder)
+    if metrics is None:
+        folders.claim(folder, cfg)
+        metrics = experiment.run(cfg, folder, bar=False).metrics
+    return [metrics[objective.name] for objective in cfg.objectives]
 
 
 def _set_allocator(cfg: DictConfig) -> None:
@@ -156,6 +199,8 @@ def _guarded(folder: Path, action: Callable[[], "Result"]) -> "Result":
         if error.errno in folders.UNWRITABLE:
             raise folders.unwritable(folder, error) from error
         raise
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return result  # the first of several processes prints
     console.print_metrics(result.metrics)
     print(f"saved in {shown(folder)}\ntensorboard --logdir {shown(folder)}")
     return result

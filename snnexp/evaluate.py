@@ -41,6 +41,7 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
     checkpoints.load_weights(classifier, path_of(folder, BEST))
     for operations in classifier.operations.values():
         operations.by_content = True
+    settings["devices"] = 1  # also of a run that several processes trained
     trainer = pl.Trainer(
         **settings,
         logger=False,

@@ -138,8 +138,10 @@ def _refuse_silent_readout(stage: str, part: Any, network: Any) -> None:
         )
 
 
-def run(cfg: DictConfig, folder: str | Path) -> Result:
+def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     """Train, validate, test and save into `folder`; an interrupted run there is continued.
+
+    bar: whether a progress bar is shown, else a line an epoch is logged; None: on a terminal.
 
     Raises ConfigError before anything is built or written if the configuration cannot be run.
     """
@@ -160,21 +162,25 @@ def run(cfg: DictConfig, folder: str | Path) -> Result:
             raise RunError(f"init_from: {error}") from error
     if not torch.cuda.is_available():  # Lightning sets it; each of Adam's steps then looks for one
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-    trainer = build_trainer(cfg, folder, settings, resumed)
+    has_bar = sys.stdout.isatty() if bar is None else bar
+    trainer = build_trainer(cfg, folder, settings, resumed, has_bar)
     if resumed is None:
         trainer.validate(classifier, data, verbose=False)
         _refuse_unknown_metrics(cfg, classifier.metrics)
     fit_started = time.perf_counter()
     trainer.fit(classifier, data, ckpt_path=last if resumed else None, weights_only=True)
+    trainer.strategy.barrier()  # the first of several processes has written the checkpoints
     seconds = {"seconds/train": time.perf_counter() - fit_started}
     best = checkpoints.load(path_of(folder, BEST))
     classifier.load_state_dict(best["state_dict"])
-    metrics = score(trainer, classifier, data)
+    metrics = score(trainer, classifier, data, test=cfg.test)
     metrics |= {"epoch/best": best["epoch"] + 1, "epoch/last": trainer.current_epoch}
+    metrics["batches"] = trainer.global_step
     metrics |= seconds | {"seconds/total": time.perf_counter() - started}
-    _record_hyperparameters(trainer, cfg, metrics)
     summary = metrics | about(cfg.seed, classifier.device)
-    write_summary(folder, summary)
+    if trainer.is_global_zero:
+        _record_hyperparameters(trainer, cfg, metrics)
+        write_summary(folder, summary)
     return Result(summary, folder, classifier)
 
 
@@ -193,24 +199,30 @@ def _refuse_unknown_metrics(cfg: DictConfig, metrics: dict[str, float]) -> None:
             )
 
 
-def score(trainer: pl.Trainer, classifier: Classifier, data: Data) -> dict[str, Any]:
-    """Validation and test metrics of the present weights; the test split is read once."""
+def score(
+    trainer: pl.Trainer, classifier: Classifier, data: Data, test: bool = True
+) -> dict[str, Any]:
+    """Validation metrics of the present weights; with `test`, the test split's too, read once."""
     before = dict(classifier.metrics)
     loggers, trainer.loggers = trainer.loggers, []
     trainer.validate(classifier, data, verbose=False)
     trainer.loggers = loggers
-    trainer.test(classifier, data, verbose=False)
+    if test:
+        trainer.test(classifier, data, verbose=False)
     train = {name: value for name, value in before.items() if name.startswith("train/")}
     return train | classifier.metrics
 
 
 def build_trainer(
-    cfg: DictConfig, folder: Path, settings: dict[str, Any], resumed: dict[str, Any] | None
+    cfg: DictConfig,
+    folder: Path,
+    settings: dict[str, Any],
+    resumed: dict[str, Any] | None,
+    bar: bool,
 ) -> pl.Trainer:
     """Lightning's Trainer with the backend's settings and what every run needs."""
     keepers = checkpoints.callbacks(folder, cfg.best.metric, cfg.best.mode)
-    terminal = sys.stdout.isatty()
-    shown = Bar() if terminal else EpochLines()
+    shown = Bar() if bar else EpochLines()
     own = [instantiate(node) for node in cfg.callback.values()]
     return instantiate(
         cfg.trainer,
@@ -219,7 +231,7 @@ def build_trainer(
         logger=build_loggers(cfg, folder, resumed),
         callbacks=[*own, shown, *keepers],
         plugins=[checkpoints.AtomicCheckpointIO()],
-        enable_progress_bar=terminal,
+        enable_progress_bar=bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,

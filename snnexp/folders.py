@@ -1,9 +1,11 @@
 """A run's folder: who may write into it, and what continues it."""
 
 import errno
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
@@ -26,6 +28,12 @@ def saved_config(folder: str | Path) -> DictConfig:
     if not isinstance(cfg, DictConfig):
         raise RunError(f"{path}: this is no configuration, but a {type(cfg).__name__}")
     return cfg
+
+
+def summary(folder: str | Path) -> dict[str, Any] | None:
+    """What a complete run's `summary.json` says; None if there is none."""
+    path = Path(folder) / SUMMARY
+    return dict(json.loads(path.read_text())) if path.is_file() else None
 
 
 def claim(folder: str | Path, cfg: DictConfig) -> None:

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from snnexp import kernels
-from snnexp.kernels import Packed
+from snnexp.kernels import Packed, Projection
 
 Record = TypeVar("Record", bound="_Tensors")
 Weight = Float[Tensor, "neuron channel"]
-Current = Float[Tensor, "time batch neuron"]
+Current = Float[Tensor, "time batch neuron"] | Projection
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,7 @@ class Dense(_Tensors):
     def dense(self) -> Float[Tensor, "time batch channel"]:
         return self.spikes
 
-    def project(
-        self, weight: Float[Tensor, "neuron channel"]
-    ) -> Float[Tensor, "time batch neuron"]:
+    def project(self, weight: Weight) -> Current:
         """One matrix product over time x batch, or spike by spike where they are few."""
         return kernels.project(self.spikes, weight)
 
@@ -111,9 +109,7 @@ class Events(_Tensors):
         one = torch.ones((), device=self.step.device)
         return grid.index_put_((self.step, self.sample, self.channel), one, accumulate=True)
 
-    def project(
-        self, weight: Float[Tensor, "neuron channel"]
-    ) -> Float[Tensor, "time batch neuron"]:
+    def project(self, weight: Weight) -> Current:
         """Adds one row of weights an event: cheap where few channels spike."""
         return kernels.project_events(
             self.step, self.sample, self.channel, self.num_steps, self.batch_size, weight
@@ -159,9 +155,7 @@ class Static(_Tensors):
     def dense(self) -> Float[Tensor, "time batch channel"]:
         return self.values.expand(self.num_steps, -1, -1)
 
-    def project(
-        self, weight: Float[Tensor, "neuron channel"]
-    ) -> Float[Tensor, "time batch neuron"]:
+    def project(self, weight: Weight) -> Current:
         """Projected once: the one step stands for all."""
         return functional.linear(self.values, weight)[None]
 

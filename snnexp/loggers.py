@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
 
 
 class EpochTable(Logger):
@@ -35,6 +36,7 @@ class EpochTable(Logger):
     def version(self) -> str:
         return ""
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add to the row of the epoch that `metrics` names; without one there is no row."""
         if "epoch" in metrics and not any(name.startswith("test/") for name in metrics):

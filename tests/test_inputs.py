@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from snnexp import kernels
 from snnexp.inputs import Dense, Events, Static
 
 STEPS, BATCH, CHANNELS = 6, 3, 4
@@ -62,7 +63,9 @@ def test_projection_and_its_gradient_equal_those_of_the_dense_copy(inputs):
     results = []
     for project in (inputs.project, lambda w: functional.linear(inputs.dense(), w)):
         w = weight.clone().requires_grad_()
-        current = project(w).expand(STEPS, -1, -1)  # static values give one step for all
+        current = kernels.whole(project(w)).expand(
+            STEPS, -1, -1
+        )  # static values give one step for all
         (current * upstream).sum().backward()
         results.append((current, w.grad))
     for found, expected in zip(*results, strict=True):
@@ -90,7 +93,7 @@ def test_events_in_one_bin_add_up():
     expected = torch.zeros(2, 2, 3)
     expected[1, 0, 2], expected[0, 1, 0] = 2, 1
     assert torch.equal(inputs.dense(), expected)
-    current = inputs.project(torch.tensor([[1.0, 10.0, 100.0]]))
+    current = kernels.whole(inputs.project(torch.tensor([[1.0, 10.0, 100.0]])))
     assert current.flatten().tolist() == [0, 1, 200, 0]
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from snnexp import kernels
 from snnexp.checks import require, require_choice, require_whole
+from snnexp.inputs import Current
 from snnexp.kernels import KERNELS, Scan, State
 from snnexp.models.neurons import Neuron
 
@@ -59,7 +60,7 @@ class Ideal:
     def scan(
         self,
         neuron: Neuron,
-        current: Tensor,
+        current: Current,
         steps: int,
         state: State | None,
         membrane: bool,
@@ -68,7 +69,7 @@ class Ideal:
         """The neuron model as it stands."""
         recurrent = None if neuron.recurrent is None else self.weight(neuron.recurrent)
         if neuron.constants is None or type(neuron).scan is not Neuron.scan:
-            whole = kernels.at_least_float32(current).expand(steps, -1, -1)
+            whole = kernels.at_least_float32(kernels.whole(current)).expand(steps, -1, -1)
             return neuron.scan(whole, recurrent, state, membrane, margin)
         return kernels.scan(
             current,

@@ -57,7 +57,10 @@ LEAST = {
 }
 """The least values of third parties' numbers that these do not check well themselves."""
 
-PLAIN = ("seed", "time", "batch_size", "eval_batch_size", "best", "objectives", "init_from")
+PLAIN = (
+    *("seed", "time", "batch_size", "eval_batch_size", "best", "objectives", "test"),
+    "init_from",
+)
 OPTIONAL = ("reference",)
 """What an experiment may add: the published value that `scripts/reproduce.py` checks."""
 
@@ -107,6 +110,8 @@ def _plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
     for key, least in (("batch_size", 1), ("eval_batch_size", 1), ("seed", 0)):
         if key in values and (not _is_whole(values[key]) or values[key] < least):
             yield f"{key}: {values[key]!r}; it must be a whole number of at least {least}"
+    if not isinstance(values.get("test"), bool) and "test" in values:
+        yield f"test: {values['test']!r}; it must be true or false"
     start = values.get("init_from")
     if start is not None and not isinstance(start, str):
         yield f"init_from: {start!r}; it must be the folder of a run, or null"

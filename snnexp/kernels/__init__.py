@@ -5,14 +5,17 @@ Everything else in the package works on whole tensors: nobody else loops over ti
 
 from snnexp.kernels.dispatch import KERNELS, at_least_float32, project, project_events, scan
 from snnexp.kernels.packed import Packed, join
+from snnexp.kernels.projection import Current, Projection, whole
 from snnexp.kernels.scan import Measured, NeuronParameters, Number, Scan, State
 
 __all__ = [
     "KERNELS",
+    "Current",
     "Measured",
     "NeuronParameters",
     "Number",
     "Packed",
+    "Projection",
     "Scan",
     "State",
     "at_least_float32",
@@ -20,4 +23,5 @@ __all__ = [
     "project",
     "project_events",
     "scan",
+    "whole",
 ]

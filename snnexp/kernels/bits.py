@@ -11,6 +11,8 @@ from numba.extending import intrinsic
 
 FAST = {"contract", "nsz"}
 """What the compiler may do with floats: fuse a product into a sum, ignore the sign of zero."""
+SUM = FAST | {"reassoc"}
+"""The same, and add in any order."""
 
 
 @intrinsic
@@ -19,6 +21,16 @@ def lowest_bit(typing_context, word):
 
     def generate(context, builder, signature, arguments):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def number_of_bits(typing_context, word):
+    """How many bits of a word are set."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
 
     return types.int64(types.int64), generate
 
@@ -69,7 +81,7 @@ def add_rows(out, weight, chosen, count):
 
 
 @njit(fastmath=FAST, error_model="numpy", cache=True)
-def _add_to_rows(total, chosen, count, line):
+def add_to_rows(total, chosen, count, line):
     """The chosen rows of total += line."""
     for k in range(count):
         row = total[chosen[k]]
@@ -77,24 +89,105 @@ def _add_to_rows(total, chosen, count, line):
             row[n] += line[n]
 
 
+@njit(cache=True)
+def clear(rows):
+    """Faster than an assignment to slices, which checks shapes."""
+    flat = rows.reshape(rows.size)
+    for n in range(len(flat)):
+        flat[n] = 0
+
+
+@njit(cache=True)
+def count_bits(words):
+    """The spikes of all rows."""
+    flat, total = words.reshape(words.size), np.int64(0)
+    for index in range(len(flat)):
+        total += number_of_bits(flat[index])  # type: ignore[call-arg]
+    return total
+
+
+@njit(fastmath=SUM, error_model="numpy", cache=True)
+def multiply(weight, z, out):
+    """Out = W z for few neurons: five rows of W [neuron, channel] at a time."""
+    tail, zero = len(out) - len(out) % 5, z.dtype.type(0)
+    for n in range(0, tail, 5):
+        w0, w1, w2, w3, w4 = weight[n], weight[n + 1], weight[n + 2], weight[n + 3], weight[n + 4]
+        a, b, c, d, e = zero, zero, zero, zero, zero
+        for k in range(len(z)):
+            x = z[k]
+            a += w0[k] * x
+            b += w1[k] * x
+            c += w2[k] * x
+            d += w3[k] * x
+            e += w4[k] * x
+        out[n], out[n + 1], out[n + 2], out[n + 3], out[n + 4] = a, b, c, d, e
+    for n in range(tail, len(out)):
+        w0, a = weight[n], zero
+        for k in range(len(z)):
+            a += w0[k] * z[k]
+        out[n] = a
+
+
+@njit(fastmath=FAST, error_model="numpy", cache=True)
+def add_products(total, lines, words, z):
+    """Total [neuron, channel] += the products of four lines [neuron] and rows of words."""
+    for r in range(4):
+        unpack(words[r], z[r])
+    z0, z1, z2, z3 = z[0], z[1], z[2], z[3]
+    for n in range(len(total)):
+        row, a, b, c, d = total[n], lines[0, n], lines[1, n], lines[2, n], lines[3, n]
+        for k in range(len(row)):
+            row[k] += (a * z0[k] + b * z1[k]) + (c * z2[k] + d * z3[k])
+
+
+@njit(cache=True)
+def project_rows(words, weight, feed, narrow, out, chosen, z):
+    """out[row] = W times the spikes of a row: `narrow` by products, else by rows of `feed`."""
+    if not narrow:
+        clear(out)
+    for row in range(len(out)):
+        if narrow:
+            unpack(words[row], z)
+            multiply(weight, z, out[row])
+        else:
+            count = list_bits(words[row], chosen)
+            if count > 0:
+                add_rows(out[row], feed, chosen, count)
+
+
+@njit(cache=True)
+def gather_rows(words, lines, narrow, total, chosen, z):
+    """The gradient of `project_rows`' weight: [neuron, channel] if narrow, else turned."""
+    tail = len(lines) - len(lines) % 4 if narrow else 0
+    for row in range(0, tail, 4):
+        add_products(total, lines[row : row + 4], words[row : row + 4], z)
+    for row in range(tail, len(lines)):
+        count = list_bits(words[row], chosen)
+        if narrow:
+            for n in range(len(total)):
+                for k in range(count):
+                    total[n, chosen[k]] += lines[row, n]
+        else:
+            add_to_rows(total, chosen, count, lines[row])
+
+
 @njit(cache=True, parallel=True)
-def project_words(words, weight, out, chunk):
-    """out[row] = sum of the weights [channel + 1, neuron] of the row's spikes."""
+def project_words(words, weight, feed, narrow, out, chunk):
+    """`project_rows`, shared among the threads."""
     for part in prange((len(out) + chunk - 1) // chunk):
-        chosen = np.empty(len(weight) + 4, np.int64)
-        for row in range(part * chunk, min(len(out), (part + 1) * chunk)):
-            out[row] = 0
-            add_rows(out[row], weight, chosen, list_bits(words[row], chosen))
+        chosen, z = np.empty(weight.shape[1] + 4, np.int64), np.empty(weight.shape[1], out.dtype)
+        low, high = part * chunk, min(len(out), (part + 1) * chunk)
+        project_rows(words[low:high], weight, feed, narrow, out[low:high], chosen, z)
 
 
 @njit(cache=True, parallel=True)
-def gather_words(words, lines, totals):
-    """totals[p, channel] += lines[row] for each spike, in as many shares p as totals has."""
+def gather_words(words, lines, channels, narrow, totals):
+    """`gather_rows` in as many shares as totals has."""
     share = (len(lines) + len(totals) - 1) // len(totals)
     for part in prange(len(totals)):
-        chosen, total = np.empty(totals.shape[1] + 4, np.int64), totals[part]
-        for row in range(part * share, min(len(lines), (part + 1) * share)):
-            _add_to_rows(total, chosen, list_bits(words[row], chosen), lines[row])
+        chosen, z = np.empty(channels + 4, np.int64), np.empty((4, channels), lines.dtype)
+        low, high = part * share, min(len(lines), (part + 1) * share)
+        gather_rows(words[low:high], lines[low:high], narrow, totals[part], chosen, z)
 
 
 @njit(cache=True, parallel=True)
@@ -163,34 +256,55 @@ def sort_events(step, sample, channel, sizes, start):
     return out
 
 
+@njit(cache=True)
+def list_events(start, channel, row, chosen):
+    """Fill `chosen` with the channels of a row's events; returns their number."""
+    first, last = start[row], start[row + 1]
+    for event in range(first, last):
+        chosen[event - first] = channel[event]
+    return last - first
+
+
+@njit(cache=True)
+def project_event_rows(start, channel, first, feed, out, chosen):
+    """out[row] = the sum of feed's rows for the events of row `first` and those after it."""
+    clear(out)
+    for row in range(len(out)):
+        count = list_events(start, channel, first + row, chosen)
+        if count > 0:
+            add_rows(out[row], feed, chosen, count)
+
+
 @njit(cache=True, parallel=True)
-def project_events(start, channel, weight, out, chunk):
-    """out[row] = sum of the weights [channel + 1, neuron] of the row's events."""
+def project_events(start, channel, feed, out, most, chunk):
+    """out[row] = sum of the weights [channel + 1, neuron] of the row's events, at most `most`."""
     for part in prange((len(out) + chunk - 1) // chunk):
+        chosen = np.empty(most + 4, np.int64)
         low, high = part * chunk, min(len(out), (part + 1) * chunk)
-        chosen = np.empty(_longest(start, low, high) + 4, np.int64)
-        for row in range(low, high):
-            count = start[row + 1] - start[row]
-            for event in range(count):
-                chosen[event] = channel[start[row] + event]
-            out[row] = 0
-            add_rows(out[row], weight, chosen, count)
+        project_event_rows(start, channel, low, feed, out[low:high], chosen)
+
+
+@njit(cache=True)
+def gather_event_rows(start, channel, first, lines, total):
+    """total[channel] += the line of each event, the lines being those of row `first` and after."""
+    for row in range(len(lines)):
+        here = channel[start[first + row] : start[first + row + 1]]
+        add_to_rows(total, here, len(here), lines[row])
 
 
 @njit(cache=True, parallel=True)
 def gather_events(start, channel, lines, totals):
-    """totals[p, channel] += lines[row] for each event, in as many shares p as totals has."""
+    """`gather_event_rows` in as many shares as totals has."""
     share = (len(lines) + len(totals) - 1) // len(totals)
     for part in prange(len(totals)):
-        total = totals[part]
-        for row in range(part * share, min(len(lines), (part + 1) * share)):
-            here = channel[start[row] : start[row + 1]]
-            _add_to_rows(total, here, len(here), lines[row])
+        low, high = part * share, min(len(lines), (part + 1) * share)
+        gather_event_rows(start, channel, low, lines[low:high], totals[part])
 
 
 @njit(cache=True)
-def _longest(start, low, high):
-    longest = 0
-    for row in range(low, high):
-        longest = max(longest, start[row + 1] - start[row])
-    return longest
+def longest(start):
+    """The events of the row that has most."""
+    most = 0
+    for row in range(len(start) - 1):
+        most = max(most, start[row + 1] - start[row])
+    return most

@@ -8,18 +8,17 @@ from torch import Tensor
 
 from snnexp.kernels import compiled, operators, reference
 from snnexp.kernels.packed import Packed
+from snnexp.kernels.projection import Current, Projection, whole
 from snnexp.kernels.scan import Measured, NeuronParameters, Scan, State, switches
 from snnexp.kernels.surrogates import FORMULAS, Formula
 
 log = logging.getLogger(__name__)
 KERNELS = ("auto", "reference", "torch", "numba")
 """What `backend.kernel` may be."""
-MANY_CHANNELS = 64
-"""Below it a matrix product is cheaper than to look for spikes."""
 
 
 def scan(
-    current: Tensor,
+    current: Current,
     parameters: NeuronParameters,
     recurrent: Tensor | None = None,
     state: State | None = None,
@@ -34,6 +33,7 @@ def scan(
 ) -> Scan:
     """Run `parameters`' update over `current` [time, batch, neuron] from `state` (None: at rest).
 
+    current: a tensor, or a `Projection`, which kernel `numba` makes as it goes.
     steps: the number of steps if `current` has one that stands for all. recurrent: [to, from]; its
     product with the spikes of a step is added to the current of the next. membrane, margin,
     synaptic: record these traces; an integrator's membrane is always recorded. measured: see
@@ -47,21 +47,23 @@ def scan(
     fit each other.
     """
     steps = _checked(current, steps, parameters, smooth, measured)
-    current = at_least_float32(current)
     membrane = membrane or parameters.surrogate is None
     wanted = {"membrane": membrane, "margin": margin, "synaptic": synaptic}
+    if isinstance(current, Tensor):
+        current = at_least_float32(current)
     chosen = _choose(kernel, current, parameters)
     if chosen == "reference":
-        whole = current.expand(steps, -1, -1)
+        every = whole(current).expand(steps, -1, -1)
         return reference.scan(
-            whole, parameters, recurrent, state, measured=measured, smooth=smooth, **wanted
+            every, parameters, recurrent, state, measured=measured, smooth=smooth, **wanted
         )
+    current = current if chosen == "numba" else whole(current)
     return _scan(chosen, current, parameters, recurrent, state, steps, wanted, measured, smooth)
 
 
 def _scan(
     kernel: str,
-    current: Tensor,
+    current: Current,
     p: NeuronParameters,
     recurrent: Tensor | None,
     state: State | None,
@@ -70,25 +72,32 @@ def _scan(
     measured: Measured | None,
     smooth: bool,
 ) -> Scan:
-    initial = _initial(current, p, state)
-    recurrent = None if recurrent is None else recurrent.to(current.dtype)
-    _refuse_misfit(current, steps, recurrent, initial, measured)
-    table = p.table(current)
+    if isinstance(current, Tensor):
+        like, source = current, (current, None, None, None, None)
+    else:
+        like = current.weight
+        source = (None, current.sent, current.start, current.link, current.weight)
+    batch, size = current.shape[1:]
+    initial = _initial(like, p, state, batch, size)
+    recurrent = None if recurrent is None else recurrent.to(like.dtype)
+    _refuse_misfit((steps, batch, size), recurrent, initial, measured)
+    table = p.table(like, size)
     binary = not (p.multiple or smooth or measured is not None)
-    learns = torch.is_grad_enabled()
+    learns, packed = torch.is_grad_enabled(), kernel == "numba" and binary
+    again = packed and recurrent is None and current.shape[0] < steps  # cheaper than to keep them
     asked = switches(
         p,
         smooth,
-        packed=kernel == "numba" and binary,
-        margin=learns or wanted["margin"],
+        packed=packed,
+        margin=wanted["margin"] or (learns and not again),
         membrane=wanted["membrane"],
         synaptic=wanted["synaptic"],
         history=learns and table.requires_grad,
     )
     shape = [p.surrogate.p, p.surrogate.q] if isinstance(p.surrogate, Formula) else [1.0, 1.0]
     spikes, counts, margins, membranes, synaptics, _, end, words, _ = operators.scan(
-        current,
         table,
+        *source,
         recurrent,
         initial,
         None if measured is None else measured.spikes,
@@ -110,11 +119,13 @@ def _scan(
     )
 
 
-def _initial(current: Tensor, p: NeuronParameters, state: State | None) -> Tensor:
-    """The state before the first step as one tensor, in the current's precision."""
+def _initial(
+    like: Tensor, p: NeuronParameters, state: State | None, batch: int, size: int
+) -> Tensor:
+    """The state before the first step as one tensor, in the precision of `like`."""
     if state is None:
-        return p.at_rest(current)
-    return (state if isinstance(state, Tensor) else torch.stack(state)).to(current.dtype)
+        return p.at_rest(like, batch, size)
+    return (state if isinstance(state, Tensor) else torch.stack(state)).to(like.dtype)
 
 
 def _delayed(spikes: Tensor | Packed, first: Tensor, last: Tensor) -> Tensor | Packed:
@@ -139,27 +150,26 @@ class _Later(torch.autograd.Function):
         return torch.cat([gradient[1:], torch.zeros_like(gradient[:1])]), gradient[0]
 
 
-def project(spikes: Tensor, weight: Tensor) -> Tensor:
+def project(spikes: Tensor, weight: Tensor) -> Current:
     """The current [time, batch, neuron] that dense spikes cause through weight [neuron, channel].
 
-    Spikes of many channels that carry no gradient, are 0 or 1 and few are projected one by one.
+    Spikes that carry no gradient, are 0 or 1 and few are projected one by one.
     """
-    suits = spikes.shape[-1] >= MANY_CHANNELS and not spikes.requires_grad
-    if suits and _lack(spikes) is None and weight.dtype == spikes.dtype:
+    if not spikes.requires_grad and _lack(spikes) is None and weight.dtype == spikes.dtype:
         words, found = operators.pack(spikes)
         if 0 <= found <= operators.SPARSE * spikes.numel():
-            return operators.project(words, spikes, weight)
+            return Projection(words, None, spikes, weight, *spikes.shape[:2])
     return torch.nn.functional.linear(spikes, weight)
 
 
 def project_events(
     step: Tensor, sample: Tensor, channel: Tensor, steps: int, batch: int, weight: Tensor
-) -> Tensor:
+) -> Current:
     """[time, batch, neuron]: for each event, the weights [neuron, channel] of its channel."""
     if _lack(weight) is None:
         sizes = (steps, batch, weight.shape[1])
         start, ordered = operators.sort_events(step, sample, channel, sizes)
-        return operators.project_events(start, ordered, weight, batch)
+        return Projection(ordered, start, None, weight, steps, batch)
     rows = weight.new_zeros(steps * batch, weight.shape[0])
     rows = rows.index_add(0, step * batch + sample, weight.t()[channel])
     return rows.view(steps, batch, len(weight))
@@ -171,44 +181,44 @@ def at_least_float32(current: Tensor) -> Tensor:
 
 
 def _checked(
-    current: Tensor,
+    current: Current,
     steps: int | None,
     p: NeuronParameters,
     smooth: bool,
     measured: Measured | None,
 ) -> int:
-    if current.ndim != 3 or 0 in current.shape:
+    shape = current.shape
+    if len(shape) != 3 or 0 in shape:
         raise ValueError(
-            f"current: its shape is {tuple(current.shape)}; a scan takes [time, batch, neuron] "
+            f"current: its shape is {tuple(shape)}; a scan takes [time, batch, neuron] "
             "with at least one of each"
         )
-    steps = len(current) if steps is None else steps
-    if len(current) not in (1, steps):
-        raise ValueError(f"current: it has {len(current)} steps, not {steps} or one for all")
+    steps = shape[0] if steps is None else steps
+    if shape[0] != steps and (shape[0] != 1 or isinstance(current, Projection)):
+        raise ValueError(f"current: it has {shape[0]} steps, not {steps} or one for all")
     if smooth and (p.refractory_steps or p.multiple or measured is not None):
         raise ValueError("smooth: it goes with binary spikes, without refractory steps")
     return steps
 
 
 def _refuse_misfit(
-    current: Tensor,
-    steps: int,
+    shape: tuple[int, int, int],
     recurrent: Tensor | None,
     initial: Tensor,
     measured: Measured | None,
 ) -> None:
     """Compiled loops do not look where they read."""
-    _, batch, size = current.shape
+    _, batch, size = shape
     wanted = {"recurrent": (recurrent, (size, size)), "state": (initial, (4, batch, size))}
     if measured is not None:
-        wanted["measured spikes"] = (measured.spikes, (steps, batch, size))
-        wanted["measured membrane"] = (measured.membrane, (steps, batch, size))
-    for name, (tensor, shape) in wanted.items():
-        if tensor is not None and tensor.shape != shape:
-            raise ValueError(f"{name}: its shape is {tuple(tensor.shape)}, not {shape}")
+        wanted["measured spikes"] = (measured.spikes, shape)
+        wanted["measured membrane"] = (measured.membrane, shape)
+    for name, (tensor, fitting) in wanted.items():
+        if tensor is not None and tensor.shape != fitting:
+            raise ValueError(f"{name}: its shape is {tuple(tensor.shape)}, not {fitting}")
 
 
-def _choose(kernel: str, current: Tensor, p: NeuronParameters) -> str:
+def _choose(kernel: str, current: Current, p: NeuronParameters) -> str:
     if kernel == "reference":
         return kernel
     if p.surrogate is not None and type(p.surrogate) not in FORMULAS:
@@ -217,6 +227,8 @@ def _choose(kernel: str, current: Tensor, p: NeuronParameters) -> str:
         return "reference"
     if kernel == "torch":
         return kernel
+    if isinstance(current, Projection):
+        return "numba"
     lack = _lack(current)
     if lack is None:
         return "numba"

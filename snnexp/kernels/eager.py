@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from snnexp.kernels.surrogates import FORMULAS, on_tensors
-from snnexp.kernels.switches import NUMBERS, Outcome, Switches
+from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
 
 
 def forward(
-    current: Tensor,
+    source: Source,
     table: Tensor,
     recurrent: Tensor | None,
     initial: Tensor,
@@ -22,7 +22,8 @@ def forward(
     steps: int,
 ) -> Outcome:
     """All steps from the state `initial` [4, batch, neuron]; see `operators.scan`."""
-    s = switches
+    s, current = switches, source.current
+    assert current is not None, "only the compiled loops project spikes themselves"
     a, b, g, c, threshold, amount, late, to = table.unbind(0)
     state = initial.clone()
     v, i, z, r = state.unbind(0)
@@ -78,6 +79,7 @@ def _fire(u: Tensor, w: Tensor, threshold: Tensor, s: Switches, shape: list[floa
 
 
 def backward(
+    source: Source,
     table: Tensor,
     recurrent: Tensor | None,
     initial: Tensor,
@@ -87,8 +89,8 @@ def backward(
     switches: Switches,
     shape: list[float],
     steps: int,
-    static: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    lines: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The adjoint of `forward`; see `operators.scan_backward`."""
     s = switches
     a, b, g, _, threshold, amount, late, to = table.unbind(0)
@@ -96,8 +98,8 @@ def backward(
     to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
     back = torch.zeros_like(initial) if to_state is None else to_state.clone()
     v, i, f, _ = back.unbind(0)
-    whole = not static or recurrent is not None
-    out = initial.new_empty(steps, *initial.shape[1:]) if whole else torch.zeros_like(initial[:1])
+    whole = lines == steps or recurrent is not None
+    out = initial.new_zeros(steps if whole else lines, *initial.shape[1:])
     to_table = torch.zeros_like(table[: len(table) if s.history else 0])
     bump = on_tensors(FORMULAS[s.formula].bump)
     for t in range(steps - 1, -1, -1):
@@ -149,15 +151,15 @@ def backward(
             f.addmm_(x, recurrent)
         if whole:
             out[t] = x
-        else:
+        elif lines:
             out[0] += x
     to_recurrent = initial.new_empty(0, initial.shape[2])
     if recurrent is not None:
         to_recurrent = out[0].t() @ initial[2]
         to_recurrent += out[1:].flatten(0, 1).t() @ spikes[:-1].flatten(0, 1)
-        out = out.sum(0, keepdim=True) if static else out
+        out = out if lines == steps else out.sum(0, keepdim=True)[:lines]
     back[3] = 0
-    return out, to_table, to_recurrent, back
+    return out, initial.new_empty(initial.shape[2], 0), to_table, to_recurrent, back
 
 
 def _add_to_table(

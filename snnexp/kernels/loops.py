@@ -10,7 +10,18 @@ each writes one array, since the vectoriser gives up where it would have to rule
 import numpy as np
 from numba import njit, prange
 
-from snnexp.kernels.bits import FAST, add_rows, list_bits, pack, unpack
+from snnexp.kernels.bits import (
+    FAST,
+    add_rows,
+    add_to_rows,
+    gather_event_rows,
+    gather_rows,
+    list_bits,
+    pack,
+    project_event_rows,
+    project_rows,
+    unpack,
+)
 from snnexp.kernels.surrogates import FORMULAS
 
 SPIKING, HARD, DELAYED, ATTACHED, BEFORE, MULTIPLE, SMOOTH, REFRACTORY = range(8)
@@ -127,33 +138,67 @@ def _reset(w, z, h, table, hard, held, v):
             v[n] = w[n] - z[n] * amount[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
-def _feed_back(current, weight, z, words, binary, size, chosen):
-    """Add to the current of each sample what its spikes of the step before cause."""
-    for s in range(len(current) // size):
-        out = current[s * size : (s + 1) * size]
+@njit(error_model="numpy")
+def _project(rows, sent, start, channel, weight, feed, narrow, chosen, z, out):
+    """The currents of the rows (step, sample) that bits or events cause, to `out` [row, neuron]."""
+    if len(start) == 0:
+        project_rows(sent, weight, feed, narrow, out, chosen, z)
+    else:
+        project_event_rows(start, channel, rows, feed, out, chosen)
+
+
+@njit(error_model="numpy")
+def _gather(rows, sent, start, channel, lines, narrow, total, chosen, z):
+    """The gradient of `_project`'s weight from the currents', `lines`."""
+    if len(start) == 0:
+        gather_rows(sent, lines, narrow, total, chosen, z)
+    else:
+        gather_event_rows(start, channel, rows, lines, total)
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _feed_back(out, weight, z, words, binary, chosen):
+    """Add to the currents [sample, neuron] what the spikes of the step before cause."""
+    for s in range(len(out)):
         if binary:
-            add_rows(out, weight, chosen, list_bits(words[s], chosen))
+            add_rows(out[s], weight, chosen, list_bits(words[s], chosen))
         else:
-            for j in range(size):
-                if z[s * size + j] != 0:
-                    row, factor = weight[j], z[s * size + j]
-                    for n in range(size):
-                        out[n] += factor * row[n]
+            for j in range(z.shape[1]):
+                if z[s, j] != 0:
+                    _add(z[s, j], weight[j], out[s])
+
+
+@njit(fastmath=FAST, error_model="numpy")
+def _gather_back(lines, z, words, binary, total, chosen):
+    """The gradient [from, to] of `_feed_back`'s weight."""
+    for s in range(len(lines)):
+        if binary:
+            add_to_rows(total, chosen, list_bits(words[s], chosen), lines[s])
+        else:
+            for j in range(z.shape[1]):
+                if z[s, j] != 0:
+                    _add(z[s, j], lines[s], total[j])
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _add(factor, row, out):
+    for n in range(len(out)):
+        out[n] += factor * row[n]
 
 
 @njit(fastmath=FAST, error_model="numpy", cache=True)
 def _forward_block(
-    low, high, steps, size, x, table, flags, numbers, weight, state, words, spikes, counts,
-    margin, membrane, synaptic, history, held, measured, given,
+    low, high, steps, size, x, sent, start_of, channel, synapse, feed, narrow, most, table, flags,
+    numbers, weight, state, words, spikes, counts, margin, membrane, synaptic, history, held,
+    measured, given,
 ):  # fmt: skip
     """All steps of the units [low, high); see `fused.forward`."""
-    width = table.shape[1]
-    w, u, h, current = (
-        np.empty(width, x.dtype), np.empty(width, x.dtype), np.empty(width, x.dtype),
-        np.empty(width, x.dtype),
-    )  # fmt: skip
-    chosen = np.empty(size + 4, np.int64)
+    width, kind = table.shape[1], state.dtype
+    w, u, h = np.empty(width, kind), np.empty(width, kind), np.empty(width, kind)
+    current = np.empty((width // size, size), kind)
+    flat = current.reshape(width)
+    chosen, fan = np.empty(max(size, most) + 4, np.int64), np.empty(synapse.shape[1], kind)
+    none = np.empty((0, 0), np.int64)
     stride = 1 if len(x) > 1 else 0
     spiking, packed, is_given = flags[SPIKING], len(words) > 0, len(given) > 0
     refractory, is_measured = flags[REFRACTORY], len(measured) > 0
@@ -163,13 +208,21 @@ def _forward_block(
             first, last, m = start // size, end // size, end - start
             v, i = state[0, start:end], state[1, start:end]
             z, r = state[2, start:end], state[3, start:end]
-            wm, um, hm, xt = w[:m], u[:m], h[:m], x[t * stride, start:end]
+            wm, um, hm = w[:m], u[:m], h[:m]
+            fed = current[: last - first]
+            if len(x) > 0:
+                xt = x[t * stride, start:end]
+            else:
+                rows, xt = t * (state.shape[1] // size) + first, flat[:m]
+                here = sent[t, first:last] if len(sent) > 0 else none
+                _project(rows, here, start_of, channel, synapse, feed, narrow, chosen, fan, fed)
             if len(weight) > 0:
-                fed = current[:m]
-                _copy(xt, fed)
-                before = words[t - 1, first:last] if packed and t > 0 else words[0, 0:0]
-                _feed_back(fed, weight, z, before, packed and t > 0, size, chosen)
-                xt = fed
+                if len(x) > 0:
+                    _copy(xt, flat[:m])
+                    xt = flat[:m]
+                binary = packed and t > 0
+                before = words[t - 1, first:last] if binary else none
+                _feed_back(fed, weight, z.reshape(last - first, size), before, binary, chosen)
             _integrate(xt, table, flags, v, i, z, wm)
             if flags[DIRECT] and (t == steps - 1 or len(synaptic) + len(history) > 0):
                 _copy(xt, i)
@@ -214,16 +267,17 @@ def _forward_block(
 
 @njit(cache=True, parallel=True)
 def forward(
-    block, steps, size, x, table, flags, numbers, weight, state, words, spikes, counts, margin,
-    membrane, synaptic, history, held, measured, given,
+    block, steps, size, x, sent, start_of, channel, synapse, feed, narrow, most, table, flags,
+    numbers, weight, state, words, spikes, counts, margin, membrane, synaptic, history, held,
+    measured, given,
 ):  # fmt: skip
     """All blocks of `block` units, shared among numba's threads."""
     units = state.shape[1]
     for b in prange((units + block - 1) // block):
         _forward_block(
-            b * block, min(units, (b + 1) * block), steps, size, x, table, flags, numbers, weight,
-            state, words, spikes, counts, margin, membrane, synaptic, history, held, measured,
-            given,
+            b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of, channel,
+            synapse, feed, narrow, most, table, flags, numbers, weight, state, words, spikes,
+            counts, margin, membrane, synaptic, history, held, measured, given,
         )  # fmt: skip
 
 
@@ -362,10 +416,35 @@ def _plus(row, grads, t, start, end):
             row[n] += g[n]
 
 
+@njit(fastmath=FAST, error_model="numpy")
+def _margins(low, high, size, x, table, flags, initial, words, held, margin):
+    """The margins of the units [low, high) again, from a constant current and the known spikes."""
+    width, kind = table.shape[1], initial.dtype
+    w, z, h = np.empty(width, kind), np.empty(width, kind), np.zeros(width, kind)
+    state = initial[:3, low:high].copy()
+    threshold = table[THRESHOLD]
+    for t in range(len(margin)):
+        for start in range(low, high, width):
+            end = min(high, start + width)
+            first, last, m = start // size, end // size, end - start
+            here = slice(start - low, end - low)
+            v, i, before = state[0, here], state[1, here], state[2, here]
+            wm, zm, hm, um = w[:m], z[:m], h[:m], margin[t, here]
+            _integrate(x[0, start:end], table, flags, v, i, before, wm)
+            for n in range(m):
+                um[n] = wm[n] - threshold[n]
+            _spikes_of(t, first, last, size, words, margin, zm)
+            if flags[REFRACTORY] > 0:
+                _spikes_of(t, first, last, size, held, margin, hm)
+            _reset(wm, zm, hm, table, flags[HARD], flags[REFRACTORY] > 0, v)
+            _copy(zm, before)
+
+
 @njit(fastmath=FAST, error_model="numpy", cache=True)
 def _backward_block(
-    low, high, steps, size, table, flags, numbers, weight, initial, words, spikes, margin, history,
-    held, given, to_spikes, to_counts, to_margin, to_membrane, to_synaptic, state, grads, out,
+    low, high, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
+    initial, words, spikes, margin, history, held, given, to_spikes, to_counts, to_margin,
+    to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
 ):  # fmt: skip
     """The adjoint of `_forward_block`, backwards through the same steps; see `fused.backward`."""
     width, kind = table.shape[1], state.dtype
@@ -374,9 +453,18 @@ def _backward_block(
         np.zeros(width, kind), np.empty(width, kind), np.empty(width, kind), np.zeros(width, kind),
     )  # fmt: skip
     kept_i = np.zeros((2, width), kind)
-    latest = np.empty(high - low, kind)
-    each_step = len(out) == steps
+    lines = np.empty(((high - low) // size, size), kind)
+    latest = lines.reshape(high - low)
+    chosen = np.empty(max(size, most) + 4, np.int64)
+    none = np.empty((0, 0), np.int64)
+    fan = np.empty((4, to_synapse.shape[1] if narrow else 0), kind)
     spiking, recurrent, learning = flags[SPIKING], len(weight) > 0, len(history) > 0
+    packed = len(words) > 0
+    again = spiking and len(margin) == 0
+    offset = low if again else 0
+    if again:
+        margin = np.empty((steps, high - low), kind)
+        _margins(low, high, size, x, table, flags, initial, words, held, margin)
     for t in range(steps - 1, -1, -1):
         for start in range(low, high, width):
             end = min(high, start + width)
@@ -397,12 +485,9 @@ def _backward_block(
                 if flags[HARD] or learning:
                     _spikes_of(t, first, last, size, words, spikes, km)
                 if flags[REFRACTORY] > 0:
-                    for q in range(first, last):
-                        unpack(held[t, q], hm[(q - first) * size : (q - first + 1) * size])
-                _spike_back(
-                    margin[t, start:end], km, hm, table, flags, numbers, given, v, f,
-                    s[:m], um,
-                )  # fmt: skip
+                    _spikes_of(t, first, last, size, held, spikes, hm)
+                u = margin[t, start - offset : end - offset]
+                _spike_back(u, km, hm, table, flags, numbers, given, v, f, s[:m], um)
                 _plus(um, to_margin, t, start, end)
                 for n in range(m):
                     wm[n] = v[n] + um[n]
@@ -423,9 +508,19 @@ def _backward_block(
                     _copy(initial[2, start:end], kept_z[:m])
                 block = grads[:, :m]
                 _add_to_table(block, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
-            if each_step:
+            here = lines[first - low // size : last - low // size]
+            if to_synapse.size > 0:
+                rows = t * (state.shape[1] // size) + first
+                bits = sent[t, first:last] if len(sent) > 0 else none
+                _gather(rows, bits, start_of, channel, here, narrow, to_synapse, chosen, fan)
+            if recurrent:
+                z = initial[2, start:end] if t == 0 or packed else spikes[t - 1, start:end]
+                bits = words[t - 1, first:last] if packed and t > 0 else none
+                before = z.reshape(last - first, size)
+                _gather_back(here, before, bits, packed and t > 0, to_weight, chosen)
+            if len(out) == steps:
                 _copy(gt, out[t, start:end])
-            else:
+            elif len(out) > 0:
                 total = out[0, start:end]
                 for n in range(m):
                     total[n] += gt[n]
@@ -435,14 +530,18 @@ def _backward_block(
 
 @njit(cache=True, parallel=True)
 def backward(
-    block, steps, size, table, flags, numbers, weight, initial, words, spikes, margin, history,
-    held, given, to_spikes, to_counts, to_margin, to_membrane, to_synaptic, state, grads, out,
+    block, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
+    initial, words, spikes, margin, history, held, given, to_spikes, to_counts, to_margin,
+    to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
 ):  # fmt: skip
-    """All blocks of `block` units, shared among numba's threads; `grads` has a table for each."""
-    units = state.shape[1]
-    for b in prange((units + block - 1) // block):
-        _backward_block(
-            b * block, min(units, (b + 1) * block), steps, size, table, flags, numbers, weight,
-            initial, words, spikes, margin, history, held, given, to_spikes, to_counts, to_margin,
-            to_membrane, to_synaptic, state, grads[b], out,
-        )  # fmt: skip
+    """All blocks in as many shares as there are tables of `grads`, `to_synapse`, `to_weight`."""
+    units, shares = state.shape[1], len(grads)
+    blocks = (units + block - 1) // block
+    for share in prange(shares):
+        for b in range(share * blocks // shares, (share + 1) * blocks // shares):
+            _backward_block(
+                b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of, channel,
+                narrow, most, table, flags, numbers, weight, initial, words, spikes, margin,
+                history, held, given, to_spikes, to_counts, to_margin, to_membrane, to_synaptic,
+                state, grads[share], to_synapse[share], to_weight[share], out,
+            )  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from snnexp.kernels import compiled, eager
-from snnexp.kernels.switches import NUMBERS, Switches
+from snnexp.kernels.switches import NUMBERS, Source, Switches
 
 SPARSE = 0.3
 """Share of spikes up to which adding rows of weights is faster than a matrix product."""
@@ -85,8 +85,12 @@ def _kernel(name: str) -> Any:
 
 @Operator
 def scan(
-    current: Tensor,
     table: Tensor,
+    current: Tensor | None,
+    sent: Tensor | None,
+    start: Tensor | None,
+    link: Tensor | None,
+    weight: Tensor | None,
     recurrent: Tensor | None,
     initial: Tensor,
     measured: Tensor | None,
@@ -96,18 +100,20 @@ def scan(
     steps: int,
     kernel: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """All steps over current [time or 1, batch, neuron] from `initial` [4, batch, neuron].
+    """All steps from `initial` [4, batch, neuron] over a current, or over spikes and their weight.
 
-    table: see `NeuronParameters.table`. recurrent: [to, from]. measured, given: `Measured`'s spikes
-    and membrane. switches: `Switches`. shape: the surrogate's p and q.
+    table: see `NeuronParameters.table`. current, sent, start, weight: see `Source`. link: what
+    gradients of `sent` go through, [time, batch, channel]. recurrent: [to, from]. measured, given:
+    `Measured`'s spikes and membrane. switches: `Switches`. shape: the surrogate's p and q.
     Returns the spikes as floats (a link without values if they are packed), counts [batch, neuron],
     margin, membrane, synaptic current, history [2, time, batch, neuron], the state at the end, the
     spikes as words, and where v was held (as words, by kernel `torch` as floats); as `switches`
     asks.
     """
     s = Switches(*switches)
+    source = Source(current, sent, start, weight)
     spikes, *rest = _kernel(kernel).forward(
-        current, table, recurrent, initial, measured, given, s, shape, steps
+        source, table, recurrent, initial, measured, given, s, shape, steps
     )
     if s.spiking and s.packed:
         spikes = _link(initial, steps)
@@ -119,7 +125,8 @@ def _link(initial: Tensor, steps: int) -> Tensor:
 
 
 @scan.fake
-def _(current, table, recurrent, initial, measured, given, switches, shape, steps, kernel):
+def _(table, current, sent, start, link, weight, recurrent, initial, measured, given, *rest):
+    switches, _shape, steps, kernel = rest
     s = Switches(*switches)
     _, batch, size = initial.shape
     words = (size + 63) // 64
@@ -145,6 +152,10 @@ def _(current, table, recurrent, initial, measured, given, switches, shape, step
 @Operator
 def scan_backward(
     table: Tensor,
+    current: Tensor | None,
+    sent: Tensor | None,
+    start: Tensor | None,
+    weight: Tensor | None,
     recurrent: Tensor | None,
     initial: Tensor,
     record: list[Tensor],
@@ -158,28 +169,30 @@ def scan_backward(
     switches: list[int],
     shape: list[float],
     steps: int,
-    static: bool,
     kernel: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The adjoint of `scan`: gradients of current, table, recurrent weight and initial state.
+    lines: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The adjoint of `scan`: gradients of current, weight, table, recurrent weight, initial state.
 
-    record: words, spikes, margin, history and held as `scan` filled them. static: the current had
-    one step for all.
+    current: where one step stood for all. record: words, spikes, margin (made again where it is
+    empty), history and held as `scan` filled them. lines: steps of the
+    current's gradient: all, 1 for their sum, or 0 if nobody asks for it.
     """
     gradients = (to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state)
     return _kernel(kernel).backward(
-        table, recurrent, initial, tuple(record), given, gradients, Switches(*switches), shape,
-        steps, static,
+        Source(current, sent, start, weight), table, recurrent, initial, tuple(record), given,
+        gradients, Switches(*switches), shape, steps, lines,
     )  # fmt: skip
 
 
 @scan_backward.fake
-def _(table, recurrent, initial, record, given, *rest):
-    *_, switches, _shape, steps, static, _kernel_name = rest
+def _(table, current, sent, start, weight, recurrent, initial, record, given, *rest):
+    *_, switches, _shape, _steps, _kernel_name, lines = rest
     new = initial.new_empty
     size = initial.shape[2]
     return (
-        new(1 if static else steps, *initial.shape[1:]),
+        new(lines, *initial.shape[1:]),
+        new(size, 0 if weight is None else weight.shape[1]),
         new(len(NUMBERS) if Switches(*switches).history else 0, size),
         new(size if recurrent is not None else 0, size),
         new(initial.shape),
@@ -187,30 +200,42 @@ def _(table, recurrent, initial, record, given, *rest):
 
 
 def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
-    current, table, recurrent, initial, _, given, switches, shape, steps, kernel = inputs
+    table, current, sent, start, _, weight, recurrent, initial, _, given, *rest = inputs
     spikes, _, margin, _, _, history, _, words, held = output
     ctx.set_materialize_grads(False)
     none = margin[:0]
-    packed = Switches(*switches).packed
-    ctx.save_for_backward(
-        table, recurrent, initial, words, none if packed else spikes, margin, history, held
-    )
-    ctx.rest = (switches, shape, steps, len(current) < steps, kernel)
+    packed = Switches(*rest[0]).packed
+    record = (words, none if packed else spikes, margin, history, held)
+    ctx.rest = rest
+    ctx.static = current is not None and len(current) < rest[2]
+    current = current if ctx.static else None
+    ctx.save_for_backward(table, current, sent, start, weight, recurrent, initial, *record)
     ctx.given = given is not None
 
 
 def _scan_backward(ctx: Any, *gradients: Any) -> Any:
-    table, recurrent, initial, *record = ctx.saved_tensors
+    table, static, sent, start, weight, recurrent, initial, *record = ctx.saved_tensors
     to_spikes, to_counts, to_margin, to_membrane, to_synaptic, _, to_state, _, _ = gradients
     given = (to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state)
     if all(gradient is None for gradient in given):
-        return (None,) * 10
-    out, to_table, to_recurrent, to_initial = scan_backward(
-        table, recurrent, initial, record, ctx.given, *given, *ctx.rest
+        return (None,) * 14
+    _, current, _, _, link, *_ = ctx.needs_input_grad
+    lines = 1 if ctx.static else ctx.rest[2] if current or link else 0
+    out, to_weight, to_table, to_recurrent, to_initial = scan_backward(
+        table, static, sent, start, weight, recurrent, initial, record, ctx.given, *given,
+        *ctx.rest, lines,
+    )  # fmt: skip
+    return (
+        to_table if len(to_table) else None,
+        out if current else None,
+        None,
+        None,
+        torch.matmul(out, weight) if link else None,
+        None if weight is None else to_weight,
+        None if recurrent is None else to_recurrent,
+        to_initial,
+        *(None,) * 6,
     )
-    to_recurrent = None if recurrent is None else to_recurrent
-    to_table = to_table if len(to_table) else None
-    return out, to_table, to_recurrent, to_initial, *(None,) * 6
 
 
 scan.gradient(_scan_backward, _keep)
@@ -230,14 +255,14 @@ def _(words, link, weight):
 
 
 @Operator
-def project_backward(words: Tensor, lines: Tensor, channels: int) -> Tensor:
+def project_backward(words: Tensor, lines: Tensor, weight: Tensor) -> Tensor:
     """The gradient [neuron, channel] of `project`'s weight; lines: the current's."""
-    return _kernel("numba").gather_words(words, lines, channels).contiguous()
+    return _kernel("numba").gather_words(words, lines, weight)
 
 
 @project_backward.fake
-def _(words, lines, channels):
-    return lines.new_empty(lines.shape[2], channels)
+def _(words, lines, weight):
+    return weight.new_empty(weight.shape)
 
 
 def _keep_projection(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -251,7 +276,7 @@ def _project_backward(ctx: Any, lines: Tensor) -> Any:
     return (
         None,
         torch.matmul(lines, weight) if to_link else None,
-        project_backward(words, lines, weight.shape[1]) if to_weight else None,
+        project_backward(words, lines, weight) if to_weight else None,
     )
 
 
@@ -289,7 +314,7 @@ def _(start, channel, weight, batch):
 @Operator
 def project_events_backward(start: Tensor, channel: Tensor, lines: Tensor, channels: int) -> Tensor:
     """The gradient [neuron, channel] of `project_events`' weight; lines: the current's."""
-    return _kernel("numba").gather_events(start, channel, lines, channels).contiguous()
+    return _kernel("numba").gather_events(start, channel, lines, channels)
 
 
 @project_events_backward.fake

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from snnexp.kernels import operators
+from snnexp.kernels.projection import Current, Projection
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Packed:
         """The last step's spikes as floats, [batch, neuron]."""
         return operators.unpack(self.words[-1][-1:], self.links[-1][-1:].detach())[0]
 
-    def project(self, weight: Tensor) -> Tensor:
+    def project(self, weight: Tensor) -> Current:
         """The current [time, batch, neuron] that the spikes cause through weight [neuron, channel].
 
         By adding a row of weights a spike, or by one matrix product where many spike.
@@ -52,9 +53,11 @@ class Packed:
         total = self.num_steps * self.counts.numel()
         if float(self.counts.detach().sum()) > operators.SPARSE * total:
             return torch.nn.functional.linear(self.dense(), weight)
-        pairs = zip(self.words, self.links, strict=True)
-        parts = [operators.project(words, link, weight) for words, link in pairs]
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+        parts = [
+            Projection(words, None, link, weight, len(words), self.batch_size)
+            for words, link in zip(self.words, self.links, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat([part.tensor() for part in parts])
 
     def to(self, device: torch.device | str) -> "Packed":
         """The same record on `device`."""

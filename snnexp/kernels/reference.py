@@ -21,7 +21,7 @@ def scan(
 ) -> Scan:
     """Run `NeuronParameters`' update over current [time, batch, neuron], see `kernels.scan`."""
     p = parameters
-    v, i, z, r = p.at_rest(current) if state is None else state
+    v, i, z, r = p.at_rest(current, *current.shape[1:]) if state is None else state
     first = z
     spikes, traces, margins, synaptics = [], [], [], []
     for t, x in enumerate(current.unbind(0)):

@@ -60,23 +60,23 @@ class NeuronParameters:
         """Whether all numbers are the same for every neuron and carry no gradient."""
         return not any(isinstance(getattr(self, name), Tensor) for name in NUMBERS)
 
-    def at_rest(self, current: Tensor) -> Tensor:
-        """The state before the first step, for a current [time, batch, neuron]."""
-        state = current.new_zeros(4, *current.shape[1:])
+    def at_rest(self, like: Tensor, batch: int, size: int) -> Tensor:
+        """The state before the first step, in the precision of `like`."""
+        state = like.new_zeros(4, batch, size)
         if isinstance(self.rest, Tensor):
             return torch.cat([state[:1] + self.rest, state[1:]])
         if self.rest:
             state[0] = self.rest
         return state
 
-    def table(self, like: Tensor) -> Tensor:
-        """`NUMBERS` by neuron, [number, neuron], in the precision of `like` [..., neuron]."""
+    def table(self, like: Tensor, size: int) -> Tensor:
+        """`NUMBERS` by neuron, [number, neuron], in the precision of `like`."""
         if self.constant:
-            return _table(self, like.dtype, like.device, like.shape[-1])
+            return _table(self, like.dtype, like.device, size)
         numbers = (
             torch.as_tensor(getattr(self, n), dtype=like.dtype, device=like.device) for n in NUMBERS
         )
-        return torch.stack([number.expand(like.shape[-1]) for number in numbers])
+        return torch.stack([number.expand(size) for number in numbers])
 
 
 @lru_cache(maxsize=256)

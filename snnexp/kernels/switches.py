@@ -11,6 +11,20 @@ Outcome = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, 
 """What a kernel's forward pass gives, in the order that `operators.scan` documents."""
 
 
+class Source(NamedTuple):
+    """What drives a layer: its whole current, or spikes and the weight that they go through.
+
+    current: [time or 1, batch, neuron]. sent: bits [time, batch, word], or with `start` the
+    channels of events, int32, in the order of their rows (step, sample). start: [time x batch + 1],
+    where each row's events begin. weight: [neuron, channel].
+    """
+
+    current: Tensor | None
+    sent: Tensor | None = None
+    start: Tensor | None = None
+    weight: Tensor | None = None
+
+
 class Switches(NamedTuple):
     """What a kernel's update does, and what it records, as whole numbers.
 

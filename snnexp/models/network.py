@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from snnexp.activity import Activity, LayerActivity, join
 from snnexp.checks import require, require_whole
-from snnexp.inputs import Dense, Inputs, Train
+from snnexp.inputs import Current, Dense, Inputs, Train
 from snnexp.kernels import Scan, State
 from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
@@ -37,13 +37,16 @@ class Backend(Protocol):
     def scan(
         self,
         neuron: Neuron,
-        current: Tensor,
+        current: Current,
         steps: int,
         state: State | None,
         membrane: bool,
         margin: bool,
     ) -> Scan:
-        """The neurons as the device runs them; a current of one step stands for all `steps`."""
+        """The neurons as the device runs them; a current of one step stands for all `steps`.
+
+        A current may be a `Projection`, of which `kernels.whole` makes a tensor.
+        """
         ...
 
     def trace(self, membrane: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snnexp.checks import require, require_whole
-from snnexp.inputs import Inputs, Static, Train
+from snnexp.inputs import Current, Inputs, Static, Train
 
 Shape = tuple[int, ...]
 
@@ -56,7 +56,7 @@ class Synapse(nn.Module):
         """Of flat values [sample, channel], what reaches the weights, flat too."""
         return values
 
-    def forward(self, inputs: Inputs | Train, weight: Tensor) -> Float[Tensor, "time batch neuron"]:
+    def forward(self, inputs: Inputs | Train, weight: Tensor) -> Current:
         """The current that `inputs` causes through `weight`, the one that the backend holds.
 
         Time and batch are merged; static values pass once, and their one step stands for all.
@@ -99,9 +99,7 @@ class Linear(Synapse):
         assert weight is not None
         return functional.linear(values, weight)
 
-    def forward(
-        self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel"]
-    ) -> Float[Tensor, "time batch neuron"]:
+    def forward(self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel"]) -> Current:
         return inputs.project(weight)
 
 
@@ -178,7 +176,7 @@ class Chain(Synapse):
             values = part.transform(values, None)
         return values.flatten(1)
 
-    def forward(self, inputs: Inputs | Train, weight: Tensor) -> Float[Tensor, "time batch neuron"]:
+    def forward(self, inputs: Inputs | Train, weight: Tensor) -> Current:
         if isinstance(self.core, Linear) and self.direct and self.place == len(self.parts) - 1:
             return self.core(inputs, weight)  # flat already; packed spikes need not be unpacked
         return super().forward(inputs, weight)

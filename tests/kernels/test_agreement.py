@@ -17,7 +17,7 @@ from snnexp.models import (
     Surrogate,
     Triangle,
 )
-from tests.kernels.scans import INTEGRATORS, SPIKING, outcome
+from tests.kernels.scans import INTEGRATORS, SPIKING, learnable, outcome
 from tests.models import made
 
 SURROGATES = [
@@ -227,3 +227,28 @@ def test_numbas_threads_follow_torchs():
             assert get_num_threads() == wanted
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("name", [*list(SPIKING)[::5], *list(SPIKING)[-2:]])
+def test_margins_of_a_static_current_are_made_again(name, learn):
+    """Nobody asks for them here, so that the compiled loops do not keep them for the gradient."""
+    results = []
+    for kernel in ("numba", "reference"):
+        draw = torch.Generator().manual_seed(3)
+        state = torch.rand(4, 9, 50, generator=draw, dtype=torch.double)
+        state[2], state[3] = state[2].round(), 0
+        current = torch.rand(1, 9, 50, generator=draw, dtype=torch.double)
+        p, leaves = SPIKING[name], [current.requires_grad_(), state.requires_grad_()]
+        if learn:
+            p, numbers = learnable(p, 50, draw, torch.double)
+            leaves += numbers
+        scan = kernels.scan(current, p, state=state, steps=30, kernel=kernel).dense()
+        upstream = torch.rand(30, 9, 50, generator=draw, dtype=torch.double)
+        loss = (scan.spikes * upstream).sum() + scan.state[:2].square().sum()
+        gradients = torch.autograd.grad(loss, leaves, allow_unused=True)
+        pairs = zip(gradients, leaves, strict=True)
+        results.append([scan.spikes, *(torch.zeros_like(x) if g is None else g for g, x in pairs)])
+    assert 0 < results[0][0].mean() < 1
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)

@@ -6,33 +6,50 @@ from torch.library import opcheck
 
 from snnexp import kernels
 from snnexp.inputs import Dense, Events, Static
-from snnexp.kernels import operators
+from snnexp.kernels import operators, whole
 from snnexp.kernels.scan import switches
 from tests.kernels.scans import INTEGRATORS, SPIKING
 from tests.models import made
 
 
-def arguments(p, kernel, *, recurrent, history, packed):
+def arguments(p, source, kernel, *, recurrent, history, packed):
     """Those of the operator `scan`."""
     current, state = torch.randn(5, 2, 3), torch.zeros(4, 2, 3)
     asked = switches(
         p, False, packed=packed, margin=True, membrane=True, synaptic=True, history=history
     )
     weight = torch.randn(3, 3, requires_grad=True) if recurrent else None
-    table = p.table(current).clone().requires_grad_(history)
-    rest = (list(asked), [3.0, 1.0], 5, kernel)
-    return current.requires_grad_(), table, weight, state.requires_grad_(), None, None, *rest
+    table = p.table(current, 3).clone().requires_grad_(history)
+    state, rest = state.requires_grad_(), (None, None, list(asked), [3.0, 1.0], 5, kernel)
+    drive = {"current": (current.requires_grad_(), None, None, None, None)}
+    synapse = torch.randn(3, 70, requires_grad=True)
+    words, link = bits()
+    drive["bits"] = (None, words, None, link, synapse)
+    start, channel = operators.sort_events(
+        *(torch.randint(n, (20,)) for n in (5, 2, 70)), (5, 2, 70)
+    )
+    drive["events"] = (None, channel, start, None, synapse)
+    return table, *drive[source], weight, state, *rest
 
 
-@pytest.mark.parametrize("kernel", ["torch", "numba"])
+def bits():
+    """Words of 70 channels, and what their gradients go through."""
+    train, _ = packed(steps=5, batch=2)
+    return train.words[0], train.links[0].detach().requires_grad_()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "source"),
+    [("torch", "current"), ("numba", "current"), ("numba", "bits"), ("numba", "events")],
+)
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("history", [False, True])
 @pytest.mark.parametrize("name", [next(iter(SPIKING)), list(SPIKING)[-3], "li"])
-def test_scan_is_a_sound_operator(name, history, recurrent, kernel):
+def test_scan_is_a_sound_operator(name, history, recurrent, kernel, source):
     p = (SPIKING | INTEGRATORS)[name]
-    packed = kernel == "numba" and p.surrogate is not None
+    packed, spiking = kernel == "numba" and p.surrogate is not None, p.surrogate is not None
     inputs = arguments(
-        p, kernel, recurrent=recurrent and p.surrogate is not None, history=history, packed=packed
+        p, source, kernel, recurrent=recurrent and spiking, history=history, packed=packed
     )
     opcheck(operators.scan.registered, inputs)
 
@@ -61,7 +78,7 @@ def test_packed_spikes_project_as_dense_ones_do(outputs):
     weight = torch.randn(outputs, 70, dtype=torch.double, requires_grad=True)
     upstream = torch.randn(6, 3, outputs, dtype=torch.double)
     results = []
-    for spikes in (train.project(weight), torch.nn.functional.linear(train.dense(), weight)):
+    for spikes in (whole(train.project(weight)), torch.nn.functional.linear(train.dense(), weight)):
         gradients = torch.autograd.grad(spikes, (weight, current), upstream, retain_graph=True)
         results.append((spikes, *gradients))
     assert train.counts.sum() > 10
@@ -76,7 +93,7 @@ def test_many_spikes_are_projected_by_one_product():
     train = kernels.scan(current, made.lif(size=1).constants, kernel="numba").spikes
     weight = torch.randn(3, 65, dtype=torch.double)
     assert train.counts.sum() == 4 * 2 * 65
-    torch.testing.assert_close(train.project(weight), weight.sum(1).expand(4, 2, 3))
+    torch.testing.assert_close(whole(train.project(weight)), weight.sum(1).expand(4, 2, 3))
 
 
 def test_segments_join_to_the_whole():
@@ -86,15 +103,15 @@ def test_segments_join_to_the_whole():
     rest = kernels.scan(current[2:], constants, state=first.state, kernel="numba")
     joined = kernels.join([first.spikes, rest.spikes])
     weight = torch.randn(5, 70, dtype=torch.double)
-    for whole, parts in (
+    for expected, parts in (
         (train.dense(), joined.dense()),
-        (train.project(weight), joined.project(weight)),
+        (whole(train.project(weight)), whole(joined.project(weight))),
         (train.counts, joined.counts),
     ):
-        torch.testing.assert_close(parts, whole)
-        expected, found = (torch.autograd.grad(x.square().sum(), current, retain_graph=True)[0]
-                           for x in (whole, parts))  # fmt: skip
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(parts, expected)
+        gradients = [torch.autograd.grad(x.square().sum(), current, retain_graph=True)[0]
+                     for x in (expected, parts)]  # fmt: skip
+        torch.testing.assert_close(*gradients)
     assert (joined.num_steps, joined.batch_size, joined.num_channels) == (6, 3, 70)
 
 
@@ -112,7 +129,7 @@ def test_events_project_as_dense_spikes_do(ordered, outputs):
     dense = events.dense().double()
     assert dense.max() == 2
     expected = torch.nn.functional.linear(dense, weight)
-    found = events.project(weight)
+    found = whole(events.project(weight))
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(x, weight, upstream)[0] for x in (expected, found)]
     torch.testing.assert_close(*gradients)
@@ -123,7 +140,8 @@ def test_dense_spikes_project_alike_whatever_they_are(kind):
     spikes = (torch.rand(9, 4, 100) < (0.7 if kind == "many" else 0.1)).double()
     spikes = spikes * {"counts": 3, "halves": 0.5}.get(kind, 1)
     weight = torch.randn(6, 100, dtype=torch.double, requires_grad=True)
-    found, expected = Dense(spikes).project(weight), torch.nn.functional.linear(spikes, weight)
+    found = whole(Dense(spikes).project(weight))
+    expected = torch.nn.functional.linear(spikes, weight)
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(x.square().sum(), weight)[0] for x in (found, expected)]
     torch.testing.assert_close(*gradients)

@@ -1,0 +1,104 @@
+"""The command line that runs a trial on its own, without the sweep that found it."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from snnexp import config
+from snnexp.sweeper.space import Value, as_override
+
+LEFT_OUT = ("hydra", "objectives", "logger")
+LISTED = ("regularizer", "callback")
+"""Groups of several options, whose names are the keys."""
+
+
+def base_words(swept: DictConfig, shared: Sequence[str]) -> list[str]:
+    """Overrides that compose a sweep's configuration without its `sweep=` and `hydra.` ones.
+
+    swept: the sweep's own composition. shared: the overrides that were typed. What the sweep's
+    file sets is spelled out: first the options of groups, then the values that still differ.
+    """
+    words = [word for word in shared if not word.lstrip("+~").startswith(("sweep=", "hydra"))]
+    choices: Mapping[str, str | None] = swept.hydra.runtime.choices
+    typed = {word.lstrip("+~").partition("=")[0] for word in words}
+    default = _compose(words)
+    for group, option in choices.items():
+        known = default.hydra.runtime.choices
+        if group == "sweep" or group.startswith("hydra") or group in typed or group not in known:
+            continue
+        if known[group] != option:
+            words.append(f"{group}={'null' if option is None else option}")
+    for group in LISTED:
+        names = [str(name) for name in swept[group]]
+        if group not in typed and set(names) - set(default[group]) and _are_options(group, names):
+            words.append(f"{group}=[{','.join(names)}]")
+    return [*words, *_differences(_plain(_compose(words)), _plain(swept))]
+
+
+def command(
+    words: Sequence[str], params: Mapping[str, Value], seeds: Sequence[int] | None = None
+) -> str:
+    """The command that runs a trial again, in a folder of its own and with the test split.
+
+    seeds: of the trial's runs, where it had several.
+    """
+    own = [as_override(key, value) for key, value in params.items()]
+    start = "python train.py"
+    if seeds is not None:
+        own.append(f"seed={','.join(map(str, seeds))}")
+        start += " -m" if len(seeds) > 1 else ""
+    return " ".join([start, *map(shlex.quote, [*words, *own])])
+
+
+def _are_options(group: str, names: Sequence[str]) -> bool:
+    return all((config.directory() / group / f"{name}.yaml").is_file() for name in names)
+
+
+def _compose(words: Sequence[str]) -> DictConfig:
+    held = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(config_dir=str(config.directory())):
+            return hydra.compose("train", overrides=list(words), return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = held
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in LEFT_OUT])
+    return OmegaConf.to_container(kept, resolve=False)  # type: ignore[return-value]
+
+
+def _differences(have: Any, want: Any, key: str = "") -> list[str]:
+    """Overrides that make `have` into `want`."""
+    if have == want:
+        return []
+    if isinstance(have, Mapping) and isinstance(want, Mapping):
+        words = []
+        for name in {**have, **want}:
+            path = f"{key}.{name}" if key else str(name)
+            if name not in want:
+                if key == "callback":
+                    continue  # figures, left out for speed, change no result
+                words.append(f"~{path}")
+            elif name not in have:
+                words.append(f"+{path}={_written(want[name])}")
+            else:
+                words += _differences(have[name], want[name], path)
+        return words
+    return [f"{key}={_written(want)}"]
+
+
+def _written(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{_written(v)}" for name, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_written, value)) + "]"
+    if isinstance(value, str):
+        return value if value.replace("_", "").replace(".", "").isalnum() else f'"{value}"'
+    return as_override("", value).removeprefix("=")

@@ -1,0 +1,235 @@
+"""What becomes of trials: states, reasons, folders, resume, refusals."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import optuna
+import pytest
+from hydra.core.hydra_config import HydraConfig
+from optuna.trial import TrialState
+
+from snnexp.errors import ConfigError, RunError
+
+LR = "optimizer.lr=interval(0.1,1)"
+FOLDER = Path("outputs/sweeps/s")
+TWO = (
+    "objectives=[{name: val/accuracy, direction: maximize},"
+    "{name: val/synops_ac_per_sample, direction: minimize}]"
+)
+
+
+def objective(cfg) -> float:
+    return cfg.optimizer.lr
+
+
+def trials(*numbers: str) -> str:
+    return f"hydra.sweeper.n_trials={','.join(numbers)}"
+
+
+def test_a_study_goes_on_to_its_number_of_completed_trials(sweep):
+    first = [t.params for t in sweep(objective, LR, trials("3")).trials]
+    kept = {path: path.read_bytes() for path in FOLDER.glob("*/.hydra/*")}
+    study = sweep(objective, LR, trials("5"))
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 5
+    assert [t.params for t in study.trials[:3]] == first
+    assert {path.name for path in FOLDER.glob("[0-9]*")} == set("01234")
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    assert len({t.value for t in study.trials}) == 5, "a resumed sampler draws new points"
+    assert len(sweep(objective, LR, trials("5")).trials) == 5, "nothing is left to do"
+
+
+def test_every_end_has_its_state_and_reason_and_the_sweep_goes_on(sweep):
+    endings = iter(
+        [
+            *("raises", "nan", "none", "two", "pruned", "exits"),
+            *("fine", "fine"),
+        ]
+    )
+
+    def task(cfg):
+        match next(endings):
+            case "raises":
+                raise ZeroDivisionError("by hand")
+            case "nan":
+                return float("nan")
+            case "none":
+                return None
+            case "two":
+                return 1.0, 2.0
+            case "pruned":
+                raise optuna.TrialPruned("after epoch 3")
+            case "exits":
+                raise SystemExit("for good")
+        return 0.5
+
+    study = sweep(task, LR, trials("2"), "hydra.sweeper.max_failure_rate=1")
+    told = [(t.state.name, t.user_attrs["reason"]) for t in study.trials]
+    assert told == [
+        ("FAIL", "ZeroDivisionError: by hand"),
+        ("FAIL", "val/accuracy is nan"),
+        ("FAIL", "val/accuracy is missing"),
+        ("FAIL", "2 values were returned for 1 objectives"),
+        ("PRUNED", "after epoch 3"),
+        ("FAIL", "SystemExit: for good"),
+        ("COMPLETE", ""),
+        ("COMPLETE", ""),
+    ]
+    with (FOLDER / "trials.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["state"], row["reason"]) for row in rows] == told
+    assert [row["val/accuracy"] for row in rows[-2:]] == ["0.5", "0.5"]
+
+
+def test_too_many_failures_end_the_sweep(sweep):
+    def task(cfg):
+        raise ValueError("always")
+
+    # of fewer than 10 trials a rate counts as if they were 10: the third of them is above 0.2
+    with pytest.raises(RunError, match=r"3 of 3 trials failed.*max_failure_rate.*always"):
+        sweep(task, LR, trials("5"), "hydra.sweeper.max_failure_rate=0.2")
+
+
+def test_a_new_start_forgives_earlier_failures(sweep):
+    test_too_many_failures_end_the_sweep(sweep)
+    study = sweep(objective, LR, trials("2"), "hydra.sweeper.max_failure_rate=0.2")
+    assert [t.state.name for t in study.trials] == ["FAIL"] * 3 + ["COMPLETE"] * 2
+
+
+def test_objectives_are_means_over_seeds(sweep):
+    seen = []
+
+    def task(cfg):
+        seen.append((HydraConfig.get().runtime.output_dir, cfg.test))
+        return cfg.optimizer.lr + cfg.seed
+
+    study = sweep(task, LR, trials("1"), "hydra.sweeper.seeds=[1,2,6]")
+    (trial,) = study.trials
+    assert trial.value == pytest.approx(trial.params["optimizer.lr"] + 3)  # (1 + 2 + 6) / 3
+    places = [Path(folder).relative_to(FOLDER.resolve()).as_posix() for folder, _ in seen]
+    assert places == ["0/seed_1", "0/seed_2", "0/seed_6"]
+    assert not any(test for _, test in seen), "trials do not read the test split"
+    with (FOLDER / "trials.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["val/accuracy sd"]) == pytest.approx(7**0.5)  # of 1, 2, 6
+    assert (FOLDER / "best.txt").read_text().rstrip().endswith("seed=1,2,6")
+
+
+def test_a_grid_is_every_combination_once(sweep):
+    arguments = (
+        "model=choice(lif,cuba_lif)",
+        "batch_size=range(1,4)",
+        "hydra.sweeper.sampler=grid",
+    )
+    ran = []
+
+    def task(cfg):
+        ran.append(cfg.batch_size)
+        return 0.0
+
+    study = sweep(task, *arguments)
+    found = {(t.params["model"], t.params["batch_size"]) for t in study.trials}
+    assert found == {(model, size) for model in ("lif", "cuba_lif") for size in (1, 2, 3)}
+    assert len(study.trials) == len(ran) == 6
+    sweep(task, *arguments)
+    assert len(ran) == 6, "the same command again has nothing to do"
+
+
+def test_what_costs_too_much_is_pruned_before_it_runs(sweep):
+    ran = []
+
+    def task(cfg):
+        ran.append(cfg.batch_size * cfg.time.steps)
+        return 0.0
+
+    study = sweep(
+        *(task, "batch_size=choice(1,100)", "time.steps=choice(60,100)", trials("4")),
+        "hydra.sweeper.prune_if='batch_size * time.steps > 100'",
+    )
+    assert set(ran) == {60, 100}
+    pruned = [t for t in study.trials if t.state == TrialState.PRUNED]
+    assert pruned
+    for trial in pruned:
+        assert trial.user_attrs["reason"] == "before the run: batch_size * time.steps > 100"
+        assert trial.params["batch_size"] == 100
+
+
+def test_another_definition_under_the_same_name_is_refused(sweep):
+    sweep(objective, LR, trials("1"))
+    for other, named in (
+        (("optimizer.lr=interval(0.1,2)",), r"params: .*interval\(0.1,1\).*interval\(0.1,2\)"),
+        ((LR, "batch_size=7"), "batch_size: 100 there, 7 here"),
+        ((LR, TWO), "objectives: .*maximize val/accuracy"),
+        ((LR, "hydra.sweeper.seeds=[0]"), "seeds: None there, .0. here"),
+    ):
+        with pytest.raises(ConfigError, match=named):
+            sweep(objective, *other, trials("1"))
+
+
+def test_folder_and_storage_belong_together(sweep):
+    sweep(objective, LR, trials("2"))
+    (FOLDER / "study.db").unlink()
+    with pytest.raises(RunError, match="do not belong together"):
+        sweep(objective, LR, trials("3"))
+    assert {path.name for path in FOLDER.glob("[0-9]*")} == {"0", "1"}
+
+
+def test_a_folder_of_something_else_is_refused(sweep):
+    FOLDER.mkdir(parents=True)
+    (FOLDER / "thesis.tex").write_text("")
+    with pytest.raises(RunError, match="holds no study"):
+        sweep(objective, LR)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["hydra.sweeper.sampler=tep"], "hydra.sweeper.sampler: 'tep'.*did you mean 'tpe'"),
+        (["hydra.sweeper.sampler=BaseSampler"], "hydra.sweeper.sampler: 'BaseSampler'"),
+        (["+hydra.sweeper.sampler_options.n_startup=3"], "sampler_options.n_startup: unknown"),
+        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials: 0; .*at least 1"),
+        (["hydra.sweeper.study=null"], "hydra.sweeper.study: None"),
+        (["hydra.sweeper.max_failure_rate=2"], "max_failure_rate: 2; it must be from 0 to 1"),
+        (["hydra.sweeper.storage=sqllite"], "hydra.sweeper.storage: 'sqllite'"),
+        (["hydra.sweeper.storage=sqlite:////no/where.db"], "hydra.sweeper.storage: .*no/where.db"),
+        (["hydra.sweeper.reference_point=[0,1]"], "reference_point: .*give 1 numbers"),
+        (["hydra.sweeper.pruner=medain"], "hydra.sweeper.pruner: 'medain'.*'median'"),
+        ([TWO, "hydra.sweeper.pruner=median"], "one objective only"),
+        (["hydra.sweeper.pruner=median", "hydra.sweeper.seeds=[0,1]"], "one seed a trial"),
+        (["objectives.0.name=test/accuracy"], "never sees the test split"),
+        (["optimizer.lr=interval(1,0.1)"], r"optimizer.lr=interval\(1,0.1\): the first bound"),
+        (["+hydra.sweeper.params={batch_size: 'interval(1,2,3)'}"], "too many positional"),
+        (["optimizer.lr=tag(log,interval(0,1))"], "must begin above 0"),
+        (["optimizer.lr=tag(lgo,interval(0.1,1))"], "the tag 'lgo' is unknown"),
+        (["model.neuron.beat=interval(0,1)"], "model.neuron.beat: unknown key.*'beta'"),
+        (["model=lif,cuba"], "model: there is no option 'cuba'"),
+        (["batch_size=interval(0.5,1)"], "batch_size: 0.5; it must be a whole number"),
+        (["hydra.sweeper.sampler=grid"], "finite number of values, which a grid needs"),
+        (["+hydra.sweeper.conditions.lr={high: '1'}"], "conditions.lr: no parameter"),
+        (["+hydra.sweeper.params={optimizer.beta: '0.3'}"], "optimizer.beta=0.3: give interval"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_anything_runs(sweep, overrides, message):
+    ran = []
+    with pytest.raises((ConfigError, RunError), match=message):
+        sweep(lambda cfg: ran.append(cfg), LR, *overrides)
+    assert not ran and not list(FOLDER.glob("[0-9]*"))
+
+
+def test_an_interrupted_trial_is_the_next_one(sweep):
+    def task(cfg):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(task, LR, trials("2"))
+    study = sweep(objective, LR, trials("2"))
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 2
+
+
+def test_a_study_moves_with_its_folder(sweep, tmp_path, monkeypatch):
+    sweep(objective, LR, trials("2"))
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move("outputs", tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(monkeypatch, "chdir", lambda _: None)
+    assert len(sweep(objective, LR, trials("3")).trials) == 3

@@ -1,0 +1,105 @@
+"""Hydra's grammar as a search space, and expressions over it."""
+
+import optuna
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from omegaconf import OmegaConf
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from snnexp.errors import ConfigError
+from snnexp.sweeper import space
+from snnexp.sweeper.expressions import evaluate
+
+BASE = OmegaConf.create({"time": {"steps": 60}, "model": {"hidden_sizes": [8, 4]}})
+
+
+def read(params, arguments=(), conditions=None):
+    loader = ConfigLoaderImpl(ConfigSearchPathImpl())
+    return space.read(params, list(arguments), conditions or {}, loader)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("interval(1,2)", FloatDistribution(1, 2)),
+        ("int(interval(1,8))", IntDistribution(1, 8)),
+        ("tag(log,interval(1e-4,1e-2))", FloatDistribution(1e-4, 1e-2, log=True)),
+        ("tag(log,int(interval(2,64)))", IntDistribution(2, 64, log=True)),
+        ("range(1,10,4)", IntDistribution(1, 9, step=4)),
+        ("range(1,4)", IntDistribution(1, 3)),  # Hydra's range leaves its end out
+        ("range(0.5,2.1,0.5)", FloatDistribution(0.5, 2.0, step=0.5)),
+        ("choice(1,0.5,true)", CategoricalDistribution([1, 0.5, True])),
+        ("lif,cuba_lif", CategoricalDistribution(["lif", "cuba_lif"])),
+        ("[8],[8,4]", CategoricalDistribution(["[8]", "[8,4]"])),
+    ],
+)
+def test_sweeps_become_distributions(text, expected):
+    ((parameter,), _) = read({"a": text})
+    assert parameter.distribution == expected
+
+
+def test_the_command_line_replaces_what_is_configured():
+    params = {"a": "interval(0,1)", "b": "interval(0,1)", "c": "interval(0,1)"}
+    parameters, shared = read(params, ["a=5", "b=range(0,3)", "d=7"])
+    assert [(p.key, p.text) for p in parameters] == [("c", "interval(0,1)"), ("b", "range(0,3)")]
+    assert shared == ["a=5", "d=7"]
+
+
+def test_bounds_and_presence_depend_on_earlier_parameters():
+    params = {
+        "layers": "int(interval(1,3))",
+        "size": "int(interval(1,100))",
+        "late": "interval(0,1)",
+    }
+    conditions = {"size": {"high": "time.steps / layers"}, "late": {"when": "layers > 1"}}
+    parameters, _ = read(params, conditions=conditions)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    seen = [space.suggest(parameters, study.ask(), BASE) for _ in range(60)]
+    assert {values["layers"] for values in seen} == {1, 2, 3}
+    for layers in (1, 2, 3):
+        sizes = [values["size"] for values in seen if values["layers"] == layers]
+        assert max(sizes) <= 60 // layers
+        assert max(sizes) > 40 // layers, "the rest of the range is used"
+    assert all(("late" in values) == (values["layers"] > 1) for values in seen)
+
+
+def test_bounds_that_leave_nothing_are_named():
+    (parameters, _) = read({"a": "interval(1,2)"}, conditions={"a": {"high": "0.5"}})
+    with pytest.raises(ConfigError, match=r"conditions.a: nothing is left between 1 and 0.5"):
+        space.suggest(parameters, optuna.create_study().ask(), BASE)
+
+
+def test_a_grid_leaves_out_what_a_condition_takes_away():
+    params = {"layers": "range(1,3)", "late": "choice(a,b)"}
+    parameters, _ = read(params, conditions={"late": {"when": "layers > 1"}})
+    assert list(space.grid(parameters, BASE)) == [
+        {"layers": 1},
+        {"layers": 2, "late": "a"},
+        {"layers": 2, "late": "b"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("model.hidden_sizes[0] * time.steps > 470", True),
+        ("sum(model.hidden_sizes) == 12 and not time.steps < 60", True),
+        ("max(model.hidden_sizes) // 3 - -1", 3),
+        ("1 < len(model.hidden_sizes) < 2", False),
+    ],
+)
+def test_expressions(expression, value):
+    assert evaluate(expression, lambda key: OmegaConf.select(BASE, key)) == value
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("__import__('os')", "time.steps.__class__()", "[1, 2]", "lambda: 1", "2 ** 9", "1 +"),
+        *("time.step > 1", "1 / 0", "'a' * time"),
+    ],
+)
+def test_what_is_no_expression_is_refused(expression):
+    with pytest.raises(ConfigError, match="cannot be evaluated"):
+        evaluate(expression, lambda key: OmegaConf.select(BASE, key))
