@@ -131,6 +131,8 @@ class Worker:
         except optuna.TrialPruned as pruned:
             return Ending(TrialState.PRUNED, str(pruned))
         except (Exception, SystemExit) as error:  # a trial's own failure must not end the sweep
+            if isinstance(error.__context__, KeyboardInterrupt):  # Lightning exits on one
+                raise error.__context__ from error
             return Ending(TrialState.FAIL, _told(error))
 
     def _objectives(self, held: Held) -> Ending:

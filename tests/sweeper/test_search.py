@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import sys
 from pathlib import Path
 
 import optuna
@@ -216,11 +217,17 @@ def test_what_cannot_be_searched_is_refused_before_anything_runs(sweep, override
     assert not ran and not list(FOLDER.glob("[0-9]*"))
 
 
-def test_an_interrupted_trial_is_the_next_one(sweep):
+@pytest.mark.parametrize("as_lightning_does", [False, True])
+def test_an_interrupted_trial_is_the_next_one(sweep, as_lightning_does):
     def task(cfg):
-        raise KeyboardInterrupt
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if as_lightning_does:
+                sys.exit(1)
+            raise
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(RunError, match="interrupted; nothing is lost, the same command goes on"):
         sweep(task, LR, trials("2"))
     study = sweep(objective, LR, trials("2"))
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 2
