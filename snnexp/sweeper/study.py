@@ -172,14 +172,13 @@ class Study:
         state: TrialState,
         values: Sequence[float] | None = None,
         reason: str = "",
-        **attributes: Any,
-    ) -> FrozenTrial:
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
         """Store a trial's end, and let go of it."""
-        for key, value in (attributes | {"reason": reason}).items():
+        for key, value in {**(attributes or {}), "reason": reason}.items():
             held.trial.set_user_attr(key, value)
-        told = self.optuna.tell(held.trial, values, state=state)
+        self.optuna.tell(held.trial, values, state=state)
         held.lock.release()
-        return told
 
     def give_back(self, held: Held) -> None:
         """Queue a trial again whose run was interrupted."""
