@@ -583,6 +583,27 @@ def test_a_multirun_reports_its_finished_jobs_when_one_fails(command):
     assert "multirun in sweep" in outcome.printed
 
 
+def test_a_sweep_without_m_is_refused(command):
+    outcome = command("sweep=yinyang_pareto")
+    assert outcome.last_line.startswith("error: sweep=yinyang_pareto: a sweep is many runs")
+    assert outcome.last_line.endswith("python train.py -m sweep=yinyang_pareto")
+    assert not Path("outputs").exists()
+
+
+def test_several_processes_are_refused_in_a_multirun(command):
+    arguments = ("-m", "trainer=ddp", "backend.devices=2", "hydra.sweep.dir=sweep")
+    outcome = command(*TINY, *arguments)
+    assert "trainer.strategy: 'ddp' with backend.devices: 2" in outcome.last_line
+    assert "cannot be part of a multirun" in outcome.last_line
+
+
+def test_a_run_may_leave_the_test_split_unread(command):
+    assert command(*TINY, "test=false", "hydra.run.dir=out").error is None
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert "val/accuracy" in summary
+    assert not any(name.startswith("test/") for name in summary)
+
+
 def test_the_composed_configuration_can_be_shown(command):
     shown = OmegaConf.create(command(*TINY, "model=cuba_lif", "--cfg", "job").printed)
     assert shown == session.compose([*TINY, "model=cuba_lif"])
@@ -598,7 +619,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
 def test_help_lists_every_option_with_a_line_and_imports_no_torch():
     code = (
         "import sys; sys.argv = ['train.py', '--help']; import snnexp.cli; snnexp.cli.main(); "
-        "sys.exit(str({'torch', 'pytorch_lightning'} & set(sys.modules)))"
+        "sys.exit(str({'torch', 'pytorch_lightning', 'optuna'} & set(sys.modules)))"
     )
     help = python("-c", code)
     assert help.stderr.strip() == "set()"

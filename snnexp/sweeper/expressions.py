@@ -9,6 +9,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from omegaconf.errors import OmegaConfBaseException
+
 from snnexp.errors import ConfigError
 
 OPERATORS: dict[type, Callable[..., Any]] = {
@@ -44,7 +46,7 @@ def evaluate(expression: str, lookup: Callable[[str], Any]) -> Any:
     """
     try:
         return _value(ast.parse(expression, mode="eval").body, lookup)
-    except (SyntaxError, TypeError, ValueError, ArithmeticError) as error:
+    except (SyntaxError, TypeError, ValueError, ArithmeticError, OmegaConfBaseException) as error:
         raise ConfigError(f"{expression!r} cannot be evaluated: {error}") from error
 
 

@@ -123,11 +123,19 @@ def scatter(
     )
     colour_bar(panel, dots, colour)
     style_axes(panel, x, y)
+    panel.set_xscale(_scale(study, x))
+    panel.set_yscale(_scale(study, y))
     if x_range:
         panel.set_xlim(*x_range)
     if y_range:
         panel.set_ylim(*y_range)
     return figure
+
+
+def _scale(study: optuna.Study, name: str) -> str:
+    """The scale of an axis: logarithmic for what was searched so."""
+    found = [trial.distributions.get(name) for trial in study.get_trials(deepcopy=False)]
+    return "log" if any(getattr(distribution, "log", False) for distribution in found) else "linear"
 
 
 def quantity(study: optuna.Study, trial: FrozenTrial, name: str) -> Any:
@@ -173,6 +181,8 @@ def _save_optunas(study: optuna.Study, index: int, name: str, folder: Path) -> N
             print(f"no figure {kind} of {name}: {error}")
         else:
             panel = axes if not hasattr(axes, "flat") else axes.flat[0]
+            if kind == "parallel":  # room for the ticks of each parameter
+                panel.figure.set_size_inches(2.2 * len(panel.get_xticks()), 5)
             path = folder / f"{kind}_{name.replace('/', '_')}.png"
             panel.figure.savefig(path, dpi=120, bbox_inches="tight")
         pyplot.close("all")

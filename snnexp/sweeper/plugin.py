@@ -39,7 +39,7 @@ class OptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         assert self.config is not None and self.hydra_context is not None
         assert self.task_function is not None
-        if not is_search(self.config) or not _is_basic(self.config):
+        if not _is_basic(self.config):
             raise ConfigError(
                 "hydra/launcher: a search runs its trials in workers; choose how many with "
                 "hydra.sweeper.workers, and leave hydra/launcher to plain grids"

@@ -12,8 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from snnexp.complaints import explain
 from snnexp.config import check, flatten
-from snnexp.errors import ConfigError, UserError
-from snnexp.sweeper import commands, processes, space
+from snnexp.errors import ConfigError, RunError, UserError
+from snnexp.sweeper import commands, processes, space, storages
 from snnexp.sweeper.options import GRID, Options
 from snnexp.sweeper.space import as_override
 from snnexp.sweeper.study import Objective, Study
@@ -60,13 +60,25 @@ def run(
     study.enqueue(points)
     worker = Worker(study, jobs, parameters, options)
     if processes.is_worker():
-        worker.run()
+        _run_quietly(worker)
         return
     _describe(study, options, commands.base_words(config, shared))
     try:
-        processes.run(worker.run, options.workers)
+        with storages.naming_storage(options.storage):
+            processes.run(worker.run, options.workers)
+    except KeyboardInterrupt as error:
+        raise RunError("interrupted; nothing is lost, the same command goes on") from error
     finally:
         _report(study, options.figures)
+
+
+def _run_quietly(worker: Worker) -> None:
+    """A worker that is interrupted leaves the message to the process that began it."""
+    try:
+        with storages.naming_storage(worker.options.storage):
+            worker.run()
+    except KeyboardInterrupt:
+        sys.exit(1)
 
 
 def _prune_callback(options: Options, objectives: list[Objective]) -> list[str]:

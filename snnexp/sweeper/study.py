@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from snnexp.errors import ConfigError, RunError
+from snnexp.errors import ConfigError, RunError, UserError
 from snnexp.sweeper import storages
 from snnexp.sweeper.space import Value
 
@@ -144,8 +144,10 @@ class Study:
                 running = sum(trial.state == TrialState.RUNNING for trial in trials)
                 waiting = any(trial.state == TrialState.WAITING for trial in trials)
                 if waiting or (wanted(trials) and not waiting_only):
-                    return self._ask(len(trials), suggest, sampler)
-                if running == 0:
+                    held = self._ask(len(trials), suggest, sampler)
+                    if held is not None:
+                        return held
+                elif running == 0:
                     return None
             time.sleep(PAUSE)
 
@@ -154,17 +156,21 @@ class Study:
         count: int,
         suggest: Callable[[Trial], dict[str, Value]],
         sampler: Callable[[int], optuna.samplers.BaseSampler],
-    ) -> Held:
+    ) -> Held | None:
+        """The next trial; None for one that cannot have values, which has failed."""
         self.optuna.sampler = sampler(count)
         trial = self.optuna.ask()
-        lock = self._trial_lock(trial.number)
-        lock.acquire(timeout=0)
+        held = Held(trial, {}, self._trial_lock(trial.number))
+        held.lock.acquire(timeout=0)
         try:
-            return Held(trial, suggest(trial), lock)
+            held.values.update(suggest(trial))
+        except UserError as error:
+            self.tell(held, TrialState.FAIL, reason=str(error))
+            return None
         except BaseException:
-            self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-            lock.release()
+            self.give_back(held)
             raise
+        return held
 
     def tell(
         self,
@@ -172,14 +178,13 @@ class Study:
         state: TrialState,
         values: Sequence[float] | None = None,
         reason: str = "",
-        **attributes: Any,
-    ) -> FrozenTrial:
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
         """Store a trial's end, and let go of it."""
-        for key, value in (attributes | {"reason": reason}).items():
+        for key, value in {**(attributes or {}), "reason": reason}.items():
             held.trial.set_user_attr(key, value)
-        told = self.optuna.tell(held.trial, values, state=state)
+        self.optuna.tell(held.trial, values, state=state)
         held.lock.release()
-        return told
 
     def give_back(self, held: Held) -> None:
         """Queue a trial again whose run was interrupted."""

@@ -1,7 +1,6 @@
 """What a sweep prints: one line a trial."""
 
 import statistics
-import time
 from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
@@ -36,14 +35,13 @@ def short(key: str) -> str:
 def progress(trials: Sequence[FrozenTrial], total: int) -> str:
     """How many trials are done, and an estimate of the time for the others.
 
-    From the mean time between the ends of the last ones, which counts all workers.
+    From the mean of the last twenty, and from how many are run at once.
     """
     done = sum(trial.state == TrialState.COMPLETE for trial in trials)
     text, left = f"{done}/{total}", total - done
-    ended = sorted(t.datetime_complete.timestamp() for t in trials if t.datetime_complete)
     seconds = [t.user_attrs.get("seconds", 0.0) for t in trials if t.state == TrialState.COMPLETE]
     running = 1 + sum(trial.state == TrialState.RUNNING for trial in trials)
-    if left > 0 and seconds and ended and time.time() - ended[-1] < 3600:
+    if left > 0 and seconds:
         text += f", about {duration(statistics.fmean(seconds[-20:]) * left / running)} left"
     return text
 

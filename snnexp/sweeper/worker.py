@@ -57,7 +57,7 @@ class Jobs:
 
 @dataclass
 class Ending:
-    """How a trial ended; `seeds` holds each seed's objectives."""
+    """How a trial ended; `attributes` are kept with it, each seed's objectives among them."""
 
     state: TrialState
     reason: str = ""
@@ -68,13 +68,7 @@ class Ending:
 class Worker:
     """Runs trials of `study` until no more is wanted; raises RunError where too many failed."""
 
-    def __init__(
-        self,
-        study: Study,
-        jobs: Jobs,
-        parameters: list[Parameter],
-        options: Options,
-    ):
+    def __init__(self, study: Study, jobs: Jobs, parameters: list[Parameter], options: Options):
         self.study, self.jobs = study, jobs
         self.parameters, self.options = parameters, options
         self.must_stop = stop_rule(options, begun=len(study.trials()))
@@ -91,14 +85,8 @@ class Worker:
             if held.attempts > 1 and ending.state == TrialState.COMPLETE:
                 ending.reason = f"begun again after {held.attempts - 1} kill(s)"
             seconds = time.perf_counter() - started
-            self.study.tell(
-                held,
-                ending.state,
-                ending.values,
-                ending.reason,
-                seconds=round(seconds, 3),
-                **ending.attributes,
-            )
+            known = ending.attributes | {"seconds": round(seconds, 3)}
+            self.study.tell(held, ending.state, ending.values, ending.reason, known)
             trials = self.study.trials()
             terminal.print_trial(trials[held.number], trials, self.study.objectives, self._total())
             if why := self.must_stop(trials):
@@ -131,6 +119,8 @@ class Worker:
         except optuna.TrialPruned as pruned:
             return Ending(TrialState.PRUNED, str(pruned))
         except (Exception, SystemExit) as error:  # a trial's own failure must not end the sweep
+            if isinstance(error.__context__, KeyboardInterrupt):  # Lightning exits on one
+                raise error.__context__ from error
             return Ending(TrialState.FAIL, _told(error))
 
     def _objectives(self, held: Held) -> Ending:

@@ -1,7 +1,7 @@
 """A sweep whose trials are a formula, in a process of its own: no torch, no training.
 
 A trial notes each of its attempts in `attempts` in its folder, and takes SECONDS. It kills its own
-process if lr is above KILL_ABOVE.
+process if lr is above KILL_ABOVE. With MEET trial 0 goes on until another process runs trial 1.
 """
 
 import os
@@ -21,6 +21,9 @@ def task(cfg) -> float:
     with (folder / "attempts").open("a") as file:
         file.write(f"{os.getpid()}\n")
     time.sleep(float(os.environ.get("SECONDS", "0")))
+    if "MEET" in os.environ and folder.name == "0":
+        while not (folder.parent / "1" / "attempts").exists():
+            time.sleep(0.05)
     if cfg.optimizer.lr > float(os.environ.get("KILL_ABOVE", "inf")):
         os.kill(os.getpid(), signal.SIGKILL)
     with (folder / "ended").open("x") as file:  # fails where a result would be overwritten

@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import sys
 from pathlib import Path
 
 import optuna
@@ -154,6 +155,19 @@ def test_what_costs_too_much_is_pruned_before_it_runs(sweep):
         assert trial.params["batch_size"] == 100
 
 
+def test_a_trial_whose_bounds_leave_nothing_fails_and_the_sweep_goes_on(sweep):
+    narrow = "+hydra.sweeper.conditions.batch_size.low='time.steps'"
+    space = ("time.steps=choice(60,100)", "batch_size=int(interval(1,70))")
+    study = sweep(lambda cfg: 0.0, *space, narrow, trials("2"), "hydra.sweeper.max_failure_rate=1")
+    for trial in study.trials:
+        if trial.params["time.steps"] == 60:
+            assert trial.state == TrialState.COMPLETE and trial.params["batch_size"] >= 60
+        else:
+            assert trial.state == TrialState.FAIL
+            assert "batch_size: nothing is left between 100 and 70" in trial.user_attrs["reason"]
+    assert {t.params["time.steps"] for t in study.trials} == {60, 100}, "both were drawn"
+
+
 def test_another_definition_under_the_same_name_is_refused(sweep):
     sweep(objective, LR, trials("1"))
     for other, named in (
@@ -216,11 +230,17 @@ def test_what_cannot_be_searched_is_refused_before_anything_runs(sweep, override
     assert not ran and not list(FOLDER.glob("[0-9]*"))
 
 
-def test_an_interrupted_trial_is_the_next_one(sweep):
+@pytest.mark.parametrize("as_lightning_does", [False, True])
+def test_an_interrupted_trial_is_the_next_one(sweep, as_lightning_does):
     def task(cfg):
-        raise KeyboardInterrupt
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if as_lightning_does:
+                sys.exit(1)
+            raise
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(RunError, match="interrupted; nothing is lost, the same command goes on"):
         sweep(task, LR, trials("2"))
     study = sweep(objective, LR, trials("2"))
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 2
