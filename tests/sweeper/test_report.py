@@ -51,6 +51,17 @@ def made(tmp_path, monkeypatch) -> tuple[optuna.Study, Path]:
     return study, tmp_path
 
 
+def test_interactive_figures_show_a_trials_parameters(made):
+    folder = made[1]
+    plot = ["seconds", "val/accuracy", "optimizer.lr"]
+    assert script.main([str(folder), "--html", "--plot", *plot, "--clip", "0.001", "0.01"]) == 0
+    text = (folder / "plots" / "scatter.html").read_text()
+    lr = made[0].trials[0].params["optimizer.lr"]
+    assert f"optimizer.lr = {lr}" in text and '"cmax":0.01' in text
+    assert script.main([str(folder), "--html", "--no-figures"]) == 0
+    assert (folder / "plots" / "pareto.html").exists()
+
+
 def test_the_script_writes_table_best_figures_and_hparams(made, capsys):
     folder = made[1]
     assert script.main([str(folder)]) == 0
