@@ -96,7 +96,7 @@ def _integrate(x, table, flags, v, i, z, w):
 
 @njit(fastmath=FAST, error_model="numpy", forceinline=True)
 def _fire(u, w, table, flags, numbers, z):
-    """The spikes of margins u."""
+    """The spikes; binary ones from w, so that margins u nobody keeps need not be made."""
     zero, one, edge = u.dtype.type(0), u.dtype.type(1), numbers[0]
     if flags[SMOOTH]:
         _rise(flags[FORMULA], u, numbers[1], numbers[2], z)
@@ -105,8 +105,9 @@ def _fire(u, w, table, flags, numbers, z):
         for n in range(len(u)):
             z[n] = max(np.floor(w[n] / threshold[n]), one) if u[n] > edge else zero
     else:
+        threshold = table[THRESHOLD]
         for n in range(len(u)):
-            z[n] = one if u[n] > edge else zero
+            z[n] = one if w[n] - threshold[n] > edge else zero
 
 
 @njit(fastmath=FAST, error_model="numpy", forceinline=True)
@@ -232,8 +233,9 @@ def _forward_block(
                 threshold = table[THRESHOLD]
                 if len(margin) > 0:
                     um = margin[t, start:end]
-                for n in range(m):
-                    um[n] = wm[n] - threshold[n]
+                if len(margin) > 0 or flags[SMOOTH] or flags[MULTIPLE]:
+                    for n in range(m):
+                        um[n] = wm[n] - threshold[n]
                 if is_measured:
                     _copy(measured[t, start:end], z)
                 else:
@@ -370,11 +372,16 @@ def _spike_back(u, k, h, table, flags, numbers, given, v, f, s, ub):
 
 
 @njit(fastmath=FAST, error_model="numpy", forceinline=True)
-def _current_back(table, flags, w, v, i, f, out):
-    """Through w and i: the gradient of x, and those of the v, i and z of the step before."""
+def _current_back(table, flags, plain, used, w, v, i, f, out):
+    """Through w and i: the gradient of x, and those of the v, i and z of the step before.
+
+    plain: that of x is w itself, and is left to the caller. used: somebody adds to z's.
+    """
     a, b, g = table[A], table[B], table[G]
     m = len(w)
-    if flags[DIRECT]:
+    if plain:
+        pass
+    elif flags[DIRECT]:
         for n in range(m):
             out[n] = i[n] + w[n]
         _clear(i)
@@ -393,7 +400,7 @@ def _current_back(table, flags, w, v, i, f, out):
         lost = table[L]
         for n in range(m):
             f[n] = -lost[n] * w[n]
-    elif flags[SPIKING]:
+    elif flags[SPIKING] and used:
         _clear(f)
 
 
@@ -420,7 +427,7 @@ def _plus(row, grads, t, start, end):
 def _margins(low, high, size, x, table, flags, initial, words, held, margin):
     """The margins of the units [low, high) again, from a constant current and the known spikes."""
     width, kind = table.shape[1], initial.dtype
-    w, z, h = np.empty(width, kind), np.empty(width, kind), np.zeros(width, kind)
+    w, h = np.empty(width, kind), np.zeros(width, kind)
     state = initial[:3, low:high].copy()
     threshold = table[THRESHOLD]
     for t in range(len(margin)):
@@ -428,16 +435,15 @@ def _margins(low, high, size, x, table, flags, initial, words, held, margin):
             end = min(high, start + width)
             first, last, m = start // size, end // size, end - start
             here = slice(start - low, end - low)
-            v, i, before = state[0, here], state[1, here], state[2, here]
-            wm, zm, hm, um = w[:m], z[:m], h[:m], margin[t, here]
-            _integrate(x[0, start:end], table, flags, v, i, before, wm)
+            v, i, z = state[0, here], state[1, here], state[2, here]
+            wm, hm, um = w[:m], h[:m], margin[t, here]
+            _integrate(x[0, start:end], table, flags, v, i, z, wm)
             for n in range(m):
                 um[n] = wm[n] - threshold[n]
-            _spikes_of(t, first, last, size, words, margin, zm)
+            _spikes_of(t, first, last, size, words, margin, z)
             if flags[REFRACTORY] > 0:
                 _spikes_of(t, first, last, size, held, margin, hm)
-            _reset(wm, zm, hm, table, flags[HARD], flags[REFRACTORY] > 0, v)
-            _copy(zm, before)
+            _reset(wm, z, hm, table, flags[HARD], flags[REFRACTORY] > 0, v)
 
 
 @njit(fastmath=FAST, error_model="numpy", cache=True)
@@ -477,7 +483,12 @@ def _backward_block(
             if learning:
                 _copy(v, vm)
             if spiking:
-                _plus(f, to_spikes, t, start, end)
+                if t == steps - 1 or recurrent or (flags[LATE] and flags[ATTACHED]):
+                    _plus(f, to_spikes, t, start, end)
+                elif len(to_spikes) > 0:
+                    _copy(to_spikes[t, start:end], f)
+                else:
+                    _clear(f)
                 if len(to_counts) > 0:
                     each = to_counts[start:end]
                     for n in range(m):
@@ -497,7 +508,10 @@ def _backward_block(
                 _plus(wm, to_membrane, t, start, end)
             _plus(i, to_synaptic, t, start, end)
             gt = latest[start - low : end - low]
-            _current_back(table, flags, wm, v, i, f, gt)
+            plain = flags[DIRECT] and t < steps - 1 and len(to_synaptic) == 0  # i carries nothing
+            _current_back(table, flags, plain, recurrent or t == 0, wm, v, i, f, gt)
+            if plain:
+                _copy(wm, gt)
             if learning:
                 kept_v = history[0, t - 1, start:end] if t else initial[0, start:end]
                 _copy(history[1, t - 1, start:end] if t else initial[1, start:end], kept_i[0, :m])
