@@ -102,15 +102,6 @@ def test_any_two_quantities_against_a_third(made, capsys):
     assert "'beta' is no quantity; there are val/accuracy" in capsys.readouterr().err
 
 
-def test_interactive_figures_show_a_trials_parameters_on_hover(made, capsys):
-    study, folder = made
-    names = ["seconds", "val/accuracy", "val/synops_ac_per_sample"]
-    assert script.main([str(folder), "--html", "--plot", *names]) == 0
-    text = Path(capsys.readouterr().out.split()[-1]).read_text()
-    rate = study.trials[3].params["optimizer.lr"]
-    assert f"optimizer.lr = {rate}" in text and "trial 3" in text
-
-
 def test_the_pareto_figure_shows_deviations_over_seeds(made):
     panel = figures.pareto(made[0]).axes[0]
     (bars,) = panel.containers
