@@ -172,6 +172,8 @@ def _save_optunas(study: optuna.Study, index: int, name: str, folder: Path) -> N
     }
     for kind, plot in plots.items():
         of = cost if kind == "importance" else target
+        if kind == "parallel" and len(study.directions) == 1:
+            of = None  # of a target Optuna draws the least values darkest
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
