@@ -19,7 +19,7 @@ from snnexp.models import (
     SumPool2d,
     SuperSpike,
 )
-from tests.models.made import conv_network, iaf, li, lif, network
+from tests.models.made import conv, conv_network, iaf, li, lif, network
 
 LIF = partial(lif, reset="zero", surrogate=SuperSpike(slope=20.0))
 
@@ -42,18 +42,6 @@ def spikes_at(steps, batch, channels, *places):
     for place in places:
         grid[place] += 1
     return Dense(grid)
-
-
-def conv(channels, kernel_size, stride=1, padding=0, dilation=1, groups=1):
-    return partial(
-        Conv2d,
-        channels=channels,
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
 
 
 EXAMPLE = spikes_at(4, 2, 3, (0, 0, 0), (1, 0, 0), (3, 0, 2), (2, 1, 1))

@@ -9,6 +9,7 @@ from snnexp.models import (
     IAF,
     LI,
     LIF,
+    Conv2d,
     ConvNetwork,
     CubaLI,
     CubaLIF,
@@ -95,3 +96,15 @@ def scan(neuron, current, recurrent=None, state=None):
     if current.ndim == 1:
         current = current[:, None, None]
     return neuron.scan(current, recurrent, state, True, True)
+
+
+def conv(channels=6, kernel_size=3, stride=1, padding=0, dilation=1, groups=1):
+    return partial(
+        Conv2d,
+        channels=channels,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )

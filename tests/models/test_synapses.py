@@ -8,22 +8,10 @@ import torch
 from torch import nn
 
 from snnexp.inputs import Dense, Static
-from snnexp.models import AvgPool2d, Chain, Conv2d, Flatten, Linear, SumPool2d
-from tests.models.made import conv_network, iaf, lif, network
+from snnexp.models import AvgPool2d, Chain, Flatten, Linear, SumPool2d
+from tests.models.made import conv, conv_network, iaf, lif, network
 
 SHAPE = (4, 9, 8)
-
-
-def conv(channels=6, kernel_size=3, stride=1, padding=0, dilation=1, groups=1):
-    return partial(
-        Conv2d,
-        channels=channels,
-        kernel_size=kernel_size,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
 
 
 def spikes(steps=3, batch=2):
