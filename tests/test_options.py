@@ -286,6 +286,11 @@ def test_the_table_has_a_row_an_epoch(train, tmp_path):
     assert rows[0]["train/loss"] == "" and float(rows[2]["train/loss"]) > 0
 
 
+def test_the_last_epoch_can_be_kept_whatever_validation_says(train):
+    result = train("best.metric=epoch/trained", "optimizer.lr=1e-9", "trainer.max_epochs=3")
+    assert result.metrics["epoch/best"] == 3
+
+
 def test_early_stopping_stops(train):
     """The second epoch is no better by 10 than the first, and one such epoch is enough."""
     patience = ("callback.early_stopping.min_delta=10", "callback.early_stopping.patience=1")

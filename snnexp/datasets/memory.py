@@ -111,6 +111,8 @@ class MemoryDataset:
     class_names: tuple[str, ...]
     splits: dict[str, Split]
     yields = "values"
+    speakers: dict[str, Tensor] | None = None
+    """Who spoke, [sample] by split, where that is known."""
     source: str | None = None
     """Which of several known versions of the data this is."""
 
