@@ -25,8 +25,8 @@ def _whole(most: int, size: int, like: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _keep(recordings: Recordings, kept: Tensor) -> Recordings:
-    r = recordings
-    return replace(r, time=r.time[kept], channel=r.channel[kept], sample=r.sample[kept])
+    """The others are lost: marking them costs a tenth of taking them out."""
+    return replace(recordings, time=recordings.time.where(kept, -torch.inf))
 
 
 def _move(recordings: Recordings, channel: Tensor) -> Recordings:

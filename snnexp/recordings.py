@@ -14,7 +14,8 @@ from snnexp.inputs import Tensors
 class Recordings(Tensors):
     """A batch of recordings as flat arrays, one entry an event.
 
-    time: in s. channel, sample: counted from 0. is_training: whether they may be augmented.
+    time: in s; -inf for an event that was lost. channel, sample: counted from 0.
+    is_training: whether they may be augmented.
     """
 
     time: Float[Tensor, " event"]
