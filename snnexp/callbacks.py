@@ -127,6 +127,14 @@ class Figures(pl.Callback):
         if trainer.state.fn == "fit" and pl_module.epochs_done % self.every == 0:
             self._show(trainer, pl_module, "val", None)
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """What a run without a test has to show."""
+        if trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir) / "plots"
+            folder.mkdir(exist_ok=True)
+            for name, figure in self._draw_training(trainer).items():
+                figure.savefig(folder / f"{name}.png", dpi=120)
+
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         folder = Path(trainer.default_root_dir) / "plots"
@@ -165,6 +173,14 @@ class Figures(pl.Callback):
         drawn["confusion"] = figures.confusion_matrix(confusion, names)
         if hasattr(dataset, "grid"):
             drawn |= self._draw_plane(classifier, dataset, stage)
+        drawn |= self._draw_training(trainer)
+        if stage == "test" and classifier.decoder.reads == "membrane":
+            drawn |= self._draw_decisions(classifier, dataset, stage)
+        return drawn
+
+    def _draw_training(self, trainer: pl.Trainer) -> dict[str, Figure]:
+        """The curves; of a learning rate that only rises, the loss against it too."""
+        drawn = {}
         for table in trainer.loggers:
             if isinstance(table, EpochTable):
                 rows = list(table.rows.values())
@@ -172,8 +188,6 @@ class Figures(pl.Callback):
                 rates = [row["train/lr"] for row in rows if "train/lr" in row]
                 if len(rates) > 2 and all(a < b for a, b in pairwise(rates)):
                     drawn["rate_range"] = figures.rate_range(rows)
-        if stage == "test" and classifier.decoder.reads == "membrane":
-            drawn |= self._draw_decisions(classifier, dataset, stage)
         return drawn
 
     def _draw_decisions(
