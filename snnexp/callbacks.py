@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from snnexp.datasets import Data, MemoryDataset
 from snnexp.loggers import EpochTable
 
 log = logging.getLogger(__name__)
+POINTS = 25
+"""Of time, at which decisions so far are compared."""
 
 
 class Bar(RichProgressBar):
@@ -124,6 +127,14 @@ class Figures(pl.Callback):
         if trainer.state.fn == "fit" and pl_module.epochs_done % self.every == 0:
             self._show(trainer, pl_module, "val", None)
 
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """What a run without a test has to show."""
+        if trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir) / "plots"
+            folder.mkdir(exist_ok=True)
+            for name, figure in self._draw_training(trainer).items():
+                figure.savefig(folder / f"{name}.png", dpi=120)
+
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
         folder = Path(trainer.default_root_dir) / "plots"
@@ -140,6 +151,10 @@ class Figures(pl.Callback):
         with torch.no_grad():
             drawn = self._draw(trainer, classifier, data, stage)
         for name, figure in drawn.items():
+            if data.dataset.source is not None and name != "learning_curves":
+                figure.suptitle(
+                    data.dataset.source, fontsize=8, x=0.99, horizontalalignment="right"
+                )
             for board in boards:
                 board.experiment.add_figure(name, figure, classifier.global_step)
             if folder is not None:
@@ -158,9 +173,48 @@ class Figures(pl.Callback):
         drawn["confusion"] = figures.confusion_matrix(confusion, names)
         if hasattr(dataset, "grid"):
             drawn |= self._draw_plane(classifier, dataset, stage)
+        drawn |= self._draw_training(trainer)
+        if stage == "test" and classifier.decoder.reads == "membrane":
+            drawn |= self._draw_decisions(classifier, dataset, stage)
+        return drawn
+
+    def _draw_training(self, trainer: pl.Trainer) -> dict[str, Figure]:
+        """The curves; of a learning rate that only rises, the loss against it too."""
+        drawn = {}
         for table in trainer.loggers:
             if isinstance(table, EpochTable):
-                drawn["learning_curves"] = figures.learning_curves(list(table.rows.values()))
+                rows = list(table.rows.values())
+                drawn["learning_curves"] = figures.learning_curves(rows)
+                rates = [row["train/lr"] for row in rows if "train/lr" in row]
+                if len(rates) > 2 and all(a < b for a, b in pairwise(rates)):
+                    drawn["rate_range"] = figures.rate_range(rows)
+        return drawn
+
+    def _draw_decisions(
+        self, classifier: Classifier, dataset: MemoryDataset, stage: str
+    ) -> dict[str, Figure]:
+        """Decisions on ever longer beginnings of each sample's readout."""
+        split, decisions, points = dataset.splits[stage], [], []
+        for index in torch.arange(len(split)).split(500):
+            _, activity, _ = classifier.run(split.values[index].to(classifier.device), stage, 0)
+            trace = activity.readout.membrane
+            assert trace is not None
+            points = sorted({-(-len(trace) * k // POINTS) for k in range(1, POINTS + 1)})
+            so_far = [classifier.decoder.decode(trace[:point]).argmax(1) for point in points]
+            decisions.append(torch.stack(so_far).cpu())
+        decided = torch.cat(decisions, 1)
+        changed = decided[1:] != decided[:-1]  # the last change of each sample, or none
+        last = (changed * torch.arange(1, len(points))[:, None]).amax(0)
+        times = [point * classifier.dt for point in points]
+        correct = decided == split.labels
+        drawn = {
+            "accuracy_over_time": figures.accuracy_over_time(
+                correct, torch.tensor(times)[last], times
+            )
+        }
+        if dataset.speakers is not None:
+            speaker = dataset.speakers[stage]
+            drawn["speakers"] = figures.accuracy_by_group(correct[-1], speaker, "speaker")
         return drawn
 
     def _draw_sample(self, classifier: Classifier, dataset: MemoryDataset) -> dict[str, Figure]:

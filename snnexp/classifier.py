@@ -224,6 +224,7 @@ class Classifier(pl.LightningModule):
                 **{f"train/loss/{n}": mean for n, mean in zip(names, means, strict=True)},
                 "train/accuracy": hits / samples,
                 "train/lr": self._rate,
+                "epoch/trained": self.current_epoch + 1,
                 "train/samples_per_second": samples / seconds,
                 **self._norms(),
             }

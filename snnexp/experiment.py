@@ -110,10 +110,11 @@ def _input_size(model: DictConfig, dataset: MemoryDataset, encoder: Any) -> dict
 
 def _refuse_misfit(dataset: MemoryDataset, encoder: Any) -> None:
     if encoder.accepts != dataset.yields:
-        way_out = "encoder=none" if dataset.yields == "spikes" else "encoder=latency"
+        ways = {"spikes": "none", "recordings": "grid", "values": "latency"}
         raise ConfigError(
             f"encoder: {type(encoder).__name__} takes {encoder.accepts}, but "
-            f"{type(dataset).__name__} yields {dataset.yields}; choose for example {way_out}"
+            f"{type(dataset).__name__} yields {dataset.yields}; choose for example "
+            f"encoder={ways[dataset.yields]}"
         )
     for stage, split in dataset.splits.items():
         try:
@@ -178,6 +179,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     metrics["batches"] = trainer.global_step
     metrics |= seconds | {"seconds/total": time.perf_counter() - started}
     summary = metrics | about(cfg.seed, classifier.device)
+    summary |= {} if dataset.source is None else {"dataset/source": dataset.source}
     if trainer.is_global_zero:
         _record_hyperparameters(trainer, cfg, metrics)
         write_summary(folder, summary)

@@ -17,13 +17,13 @@ from torch.nn import functional
 from snnexp import kernels
 from snnexp.kernels import Packed, Projection
 
-Record = TypeVar("Record", bound="_Tensors")
+Record = TypeVar("Record", bound="Tensors")
 Weight = Float[Tensor, "neuron channel"]
 Current = Float[Tensor, "time batch neuron"] | Projection
 
 
 @dataclass(frozen=True)
-class _Tensors:
+class Tensors:
     """A frozen record of tensors and numbers that moves between devices as a whole."""
 
     def to(self: Record, device: torch.device | str) -> Record:
@@ -36,7 +36,7 @@ class _Tensors:
 
 
 @dataclass(frozen=True)
-class Dense(_Tensors):
+class Dense(Tensors):
     """Spikes on the time grid, [time, batch, channel]; non-negative whole numbers."""
 
     spikes: Float[Tensor, "time batch channel"]
@@ -72,7 +72,7 @@ class Dense(_Tensors):
 
 
 @dataclass(frozen=True)
-class Events(_Tensors):
+class Events(Tensors):
     """Spikes as flat arrays, one entry an event; events in one bin add up.
 
     Fastest as int32, in the order of step, then sample.
@@ -138,7 +138,7 @@ class Events(_Tensors):
 
 
 @dataclass(frozen=True)
-class Static(_Tensors):
+class Static(Tensors):
     """Values [batch, channel] that are applied at each of `num_steps` steps."""
 
     values: Float[Tensor, "batch channel"]

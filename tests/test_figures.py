@@ -343,3 +343,29 @@ def test_score_maps_show_each_class_and_leave_nan_out():
         assert np.ma.getmaskarray(image.get_array()).tolist() == [[False, False], [False, True]]
         assert (image.origin, tuple(image.get_extent())) == ("lower", EXTENT)
         assert panel.child_axes[0].get_ylabel() == "score (no unit)"
+
+
+def test_a_rate_range_shows_validation_loss_against_the_rate_on_a_log_axis():
+    rows = [{"epoch": 0.0, "val/loss": 3.0}]
+    rows += [{"epoch": float(n), "val/loss": 4.0 - n, "train/lr": 10.0**-n} for n in (1, 2)]
+    (panel,) = draw(figures.rate_range(rows)).axes
+    assert panel.lines[0].get_xydata().tolist() == [[0.1, 3.0], [0.01, 2.0]]
+    assert panel.get_xscale() == "log"
+
+
+def test_accuracy_by_group_has_a_bar_a_group():
+    """Of group 2 one of two is right, of group 5 one of one."""
+    correct, group = torch.tensor([True, False, True]), torch.tensor([2, 2, 5])
+    (panel,) = draw(figures.accuracy_by_group(correct, group, "speaker")).axes
+    assert [bar.get_height() for bar in panel.patches] == [50, 100]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["2", "5"]
+    assert {text.get_text() for text in panel.texts} == {"n = 2", "n = 1"}
+
+
+def test_accuracy_over_time_shows_both_shares():
+    correct = torch.tensor([[False, True], [True, True]])
+    stable = torch.tensor([0.2, 0.1])
+    (panel,) = draw(figures.accuracy_over_time(correct, stable, [0.1, 0.2])).axes
+    assert [line.get_ydata().tolist() for line in panel.lines[:1]] == [[50, 100]]
+    assert list(panel.lines[1].get_ydata()) == [50, 100]
+    assert panel.get_title() == "half of the decisions stay from 0.1 s on"

@@ -49,6 +49,7 @@ class Tutorial(pl.Callback):
         radii = {"radius_small": 0.1, "radius_big": 0.5}
         sizes, seeds = {"train": SAMPLES, "val": 1, "test": 1}, {"train": 42, "val": 41, "test": 40}
         split = YinYang(sizes=sizes, seeds=seeds, **radii).splits["train"]
+        assert isinstance(split.values, torch.Tensor)
         self.values, self.labels = split.values, split.labels
         self.model = PlainCuba([5, 120, 3])
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=2e-3)

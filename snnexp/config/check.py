@@ -143,8 +143,12 @@ def _best_faults(best: Any) -> Iterator[str]:
     if not isinstance(best, Mapping):
         yield f"best: {best!r}; give metric and mode"
         return
-    if not str(best.get("metric", "")).startswith("val/"):
-        yield f"best.metric: {best.get('metric')!r}; a model is selected by a metric under val/"
+    metric = str(best.get("metric", ""))
+    if metric != "epoch/trained" and not metric.startswith("val/"):
+        yield (
+            f"best.metric: {best.get('metric')!r}; a model is selected by a metric under val/, or "
+            "is the last one with epoch/trained"
+        )
     if best.get("mode") not in ("max", "min"):
         yield f"best.mode: {best.get('mode')!r}; choose max or min"
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from snnexp.randomness import generator
+from snnexp.recordings import Words
 
 STAGES = ("train", "val", "test")
 
@@ -19,9 +20,10 @@ class Split:
     """One part of a data set: values [sample, feature] in [0, 1] and labels [sample].
 
     Bytes stand for [0, 1] in steps of 1 / 255; a batch of them becomes floats on the device.
+    Data sets of events have `Words` in the place of values.
     """
 
-    values: Float[Tensor, "sample feature"] | UInt8[Tensor, "sample feature"]
+    values: Float[Tensor, "sample feature"] | UInt8[Tensor, "sample feature"] | Words
     labels: Int[Tensor, " sample"]
 
     def __len__(self) -> int:
@@ -75,13 +77,13 @@ class IndexSampler(Sampler[Tensor]):
         return -(-share // self.batch_size)
 
 
-class _Batches(Dataset[tuple[Tensor, Tensor]]):
+class _Batches(Dataset[tuple[Any, Tensor]]):
     """Indexed with a tensor of indices, gives a batch."""
 
     def __init__(self, split: Split):
         self.split = split
 
-    def __getitem__(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: Tensor) -> tuple[Any, Tensor]:
         return self.split.values[index], self.split.labels[index]
 
     def __len__(self) -> int:
@@ -109,6 +111,10 @@ class MemoryDataset:
     class_names: tuple[str, ...]
     splits: dict[str, Split]
     yields = "values"
+    speakers: dict[str, Tensor] | None = None
+    """Who spoke, [sample] by split, where that is known."""
+    source: str | None = None
+    """Which of several known versions of the data this is."""
 
     def loader(
         self,

@@ -5,9 +5,18 @@ They are drawn with matplotlib's objects, without pyplot: no global state, nothi
 
 from snnexp.figures.activity import activity, input_encoding
 from snnexp.figures.plane import decision_map, plane_data, score_maps
-from snnexp.figures.training import confusion_matrix, learning_curves, rate_histogram
+from snnexp.figures.training import (
+    accuracy_by_group,
+    accuracy_over_time,
+    confusion_matrix,
+    learning_curves,
+    rate_histogram,
+    rate_range,
+)
 
 __all__ = [
+    "accuracy_by_group",
+    "accuracy_over_time",
     "activity",
     "confusion_matrix",
     "decision_map",
@@ -15,5 +24,6 @@ __all__ = [
     "learning_curves",
     "plane_data",
     "rate_histogram",
+    "rate_range",
     "score_maps",
 ]

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from snnexp.figures.style import INK, LOOKS, colour_bar, empty_figure, style_axes, whole_numbers
+from snnexp.metrics import wilson_interval
 
 STAGE_COLOURS = {"train": "#0072B2", "val": "#D55E00"}
 CURVES = {
@@ -44,6 +45,58 @@ def learning_curves(rows: list[dict[str, float]]) -> Figure:
         panel.xaxis.set_major_locator(whole_numbers())
         if panel.lines:
             panel.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def rate_range(rows: list[dict[str, float]]) -> Figure:
+    """Validation loss after each epoch against the learning rate that the epoch began with."""
+    figure = empty_figure(5.5, 3.6)
+    panel = figure.subplots()
+    seen = [row for row in rows if "train/lr" in row and "val/loss" in row]
+    rates, losses = [row["train/lr"] for row in seen], [row["val/loss"] for row in seen]
+    (line,) = panel.plot(rates, losses, "o-")
+    line.set(color=STAGE_COLOURS["val"], linewidth=1.2, markersize=3)
+    panel.set_xscale("log")
+    style_axes(panel, "learning rate (no unit)", "validation loss (no unit)")
+    return figure
+
+
+def accuracy_by_group(
+    correct: Bool[Tensor, " sample"], group: Int[Tensor, " sample"], label: str
+) -> Figure:
+    """Share of right decisions in each group of samples, with its 95 % interval and size."""
+    names = group.unique().tolist()
+    figure = empty_figure(2.2 + 0.55 * len(names), 3.4)
+    panel = figure.subplots()
+    for place, name in enumerate(names):
+        own = correct[group == name]
+        hits, total = int(own.sum()), len(own)
+        low, high = wilson_interval(hits, total)
+        share = 100 * hits / total
+        panel.bar(place, share, color="#56B4E9", width=0.7)
+        reach = [[max(0.0, share - 100 * low)], [max(0.0, 100 * high - share)]]
+        panel.errorbar(place, share, yerr=reach, color=INK, linewidth=1, capsize=3)
+        panel.text(place, 2, f"n = {total}", rotation=90, fontsize=7, ha="center", color=INK)
+    style_axes(panel, label, "accuracy (%)")
+    panel.set_xticks(range(len(names)), [str(name) for name in names])
+    panel.set_ylim(0, 100)
+    return figure
+
+
+def accuracy_over_time(
+    correct: Bool[Tensor, "point sample"], stable: Float[Tensor, " sample"], times: Sequence[float]
+) -> Figure:
+    """Accuracy of decisions on what was seen so far, and when decisions stay; times in s."""
+    figure = empty_figure(6, 3.6)
+    panel = figure.subplots()
+    panel.plot(times, 100 * correct.float().mean(1), "o-", markersize=3, label="accuracy so far")
+    share = [100 * (stable <= time).float().mean().item() for time in times]
+    panel.plot(times, share, "--", color=INK, linewidth=1, label="decisions that stay")
+    style_axes(panel, "time seen (s)", "share of samples (%)")
+    panel.set_ylim(0, 101)
+    panel.legend(frameon=False, fontsize=8)
+    median = stable.median().item()
+    panel.set_title(f"half of the decisions stay from {median:.3g} s on", fontsize=10)
     return figure
 
 

@@ -15,12 +15,14 @@ from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.initializers import Kaiming, Normal
 from snnexp.models.network import Layer, Network
 from snnexp.models.neurons import IAF, LI, LIF, CubaLI, CubaLIF, LearntLIF, Neuron
+from snnexp.models.spyx import RLIF, Haiku, LearntLI
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
 
 __all__ = [
     "IAF",
     "LI",
     "LIF",
+    "RLIF",
     "ArcTan",
     "AvgPool2d",
     "Boxcar",
@@ -33,8 +35,10 @@ __all__ = [
     "Exponential",
     "Flatten",
     "Gaussian",
+    "Haiku",
     "Kaiming",
     "Layer",
+    "LearntLI",
     "LearntLIF",
     "Linear",
     "Network",

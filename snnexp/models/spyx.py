@@ -1,0 +1,93 @@
+"""Neurons and initial weights as Spyx has them (Heckel, Abreu, Lenz & Nowotny 2024)."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from snnexp.checks import require_positive
+from snnexp.kernels import NeuronParameters
+from snnexp.kernels.surrogates import Surrogate
+from snnexp.models.neurons import LIF, Neuron
+
+
+def _truncated(weight: Tensor, mean: float, std: float) -> None:
+    """N(mean, std) within two standard deviations."""
+    nn.init.trunc_normal_(weight, mean, std, mean - 2 * std, mean + 2 * std)
+
+
+class RLIF(LIF):
+    """Leaky integrate and fire that spikes before its update, with a learnt decay a neuron.
+
+    z(t) = H(v(t-1) - threshold), v(t) = beta v(t-1) + x(t) + W z(t) - threshold z(t), H(0) = 0;
+    without `recurrent` W is 0. The reset carries the surrogate's gradient. beta is drawn from
+    N(beta_mean, beta_std) within two standard deviations, and used clamped to [0, 1].
+    Returned is z(t), so that spikes come a step later than the membrane that caused them.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        dt: float,
+        beta_mean: float,
+        beta_std: float,
+        threshold: float,
+        recurrent: bool,
+        surrogate: Surrogate,
+    ):
+        require_positive(beta_std=beta_std)
+        super().__init__(
+            size=size,
+            dt=dt,
+            beta=1.0,
+            threshold=threshold,
+            reset="subtract",
+            reset_delay=True,
+            detach_reset=False,
+            spike_from="before",
+            strict=True,
+            recurrent=recurrent,
+            surrogate=surrogate,
+        )
+        self.beta = nn.Parameter(torch.empty(size))
+        _truncated(self.beta, beta_mean, beta_std)
+
+    @property
+    def constants(self) -> NeuronParameters:
+        """Made anew at each call, since beta learns."""
+        assert self._constants is not None
+        return replace(self._constants, keep_mem=self.beta.clamp(0, 1))
+
+
+class LearntLI(Neuron):
+    """Leaky integrator, v(t) = beta v(t-1) + x(t): beta is drawn, clamped and learnt as RLIF's."""
+
+    spiking = False
+
+    def __init__(self, *, size: int, dt: float, beta_mean: float, beta_std: float):
+        require_positive(beta_std=beta_std)
+        super().__init__(size=size, dt=dt, constants=NeuronParameters(keep_mem=1.0))
+        self.beta = nn.Parameter(torch.empty(size))
+        _truncated(self.beta, beta_mean, beta_std)
+
+    @property
+    def constants(self) -> NeuronParameters:
+        """Made anew at each call, since beta learns."""
+        assert self._constants is not None
+        return replace(self._constants, keep_mem=self.beta.clamp(0, 1))
+
+
+class Haiku:
+    """w ~ N(0, gain / sqrt(inputs)) within two standard deviations, as Haiku's Linear draws it.
+
+    Recurrent weights have the standard deviation `recurrent_std` whatever the width (Spyx: 1).
+    """
+
+    def __init__(self, *, gain: float, recurrent_std: float):
+        self.gain, self.recurrent_std = require_positive(gain=gain, recurrent_std=recurrent_std)
+
+    def fill(self, weight: Tensor, layer: int, num_layers: int, recurrent: bool = False) -> None:
+        """Draw `weight` [neuron, input, ...] in place, alike in all layers."""
+        std = self.recurrent_std if recurrent else self.gain / weight[0].numel() ** 0.5
+        _truncated(weight, 0.0, std)

@@ -1,0 +1,62 @@
+"""Recorded events before they lie on a time grid: compact, indexed by batch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float16, Int, Int16
+from torch import Tensor
+
+from snnexp.inputs import Tensors
+
+
+@dataclass(frozen=True)
+class Recordings(Tensors):
+    """A batch of recordings as flat arrays, one entry an event.
+
+    time: in s; -inf for an event that was lost. channel, sample: counted from 0.
+    is_training: whether they may be augmented.
+    """
+
+    time: Float[Tensor, " event"]
+    channel: Int[Tensor, " event"]
+    sample: Int[Tensor, " event"]
+    batch_size: int
+    num_channels: int
+    is_training: bool
+
+
+@dataclass(frozen=True)
+class Words:
+    """Recordings that are indexed by batch: 4 bytes an event, which may lie in a mapped file.
+
+    time: in s, as published in half precision. first: of each recording of the file its first
+    event, and the number of all events. chosen: the recordings that are meant, in this order.
+    """
+
+    time: Float16[np.ndarray, " event"]
+    channel: Int16[np.ndarray, " event"]
+    first: Int[np.ndarray, " bound"]
+    chosen: Int[np.ndarray, " recording"]
+    num_channels: int
+    is_training: bool
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: slice | Tensor) -> Recordings:
+        words = self.chosen[index if isinstance(index, slice) else index.numpy()]
+        parts = [slice(a, b) for a, b in zip(self.first[words], self.first[words + 1], strict=True)]
+        sizes = torch.from_numpy(self.first[words + 1] - self.first[words])
+        return Recordings(
+            torch.from_numpy(_take(self.time, parts)).float(),
+            torch.from_numpy(_take(self.channel, parts)).int(),
+            torch.arange(len(words), dtype=torch.int32).repeat_interleave(sizes),
+            len(words),
+            self.num_channels,
+            self.is_training,
+        )
+
+
+def _take(values: np.ndarray, parts: list[slice]) -> np.ndarray:
+    return np.concatenate([values[part] for part in parts]) if parts else values[:0].copy()
