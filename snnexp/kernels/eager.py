@@ -95,7 +95,9 @@ def backward(
     s = switches
     a, b, g, _, threshold, amount, late, to = table.unbind(0)
     _, spikes, margin, history, held = record
-    to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
+    to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
+    if to_spikes is not None and behind is not None:
+        to_spikes = torch.matmul(to_spikes, behind)
     back = torch.zeros_like(initial) if to_state is None else to_state.clone()
     v, i, f, _ = back.unbind(0)
     whole = lines == steps or recurrent is not None

@@ -13,11 +13,9 @@ from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
 ROW = 1024
 """Units that go through a step together: about as many, in whole samples."""
 BLOCK = 2048
-"""Units that go through time together, at most: their state stays in the first-level cache."""
+"""Units that go through time together, about: their state stays in the first-level cache."""
 SMALL = 1 << 17
 """Updates of a unit below which a second core costs more than it saves."""
-
-
 NARROW = 16
 """Neurons up to which a product with the unpacked spikes may beat adding rows of weights."""
 
@@ -95,7 +93,7 @@ def backward(
     _, batch, size = initial.shape
     words, spikes, margin, history, held = record
     dtype, zeros = initial.dtype, initial.new_zeros
-    to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
+    to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
     state = torch.zeros(initial.shape, dtype=dtype) if to_state is None else to_state.clone()
     out = initial.new_empty(lines, batch, size) if lines == steps else zeros(lines, batch, size)
     tile, block = _layout(table, batch, recurrent is not None)
@@ -127,6 +125,7 @@ def backward(
         held.numpy() if switches.refractory_steps else _none(torch.int64, 3),
         given,
         _none(dtype, 2) if to_spikes is None else _flat(to_spikes),
+        _none(dtype, 2) if behind is None else behind.contiguous().numpy(),
         _none(dtype, 1) if to_counts is None else to_counts.contiguous().numpy().reshape(-1),
         _none(dtype, 2) if to_margin is None else _flat(to_margin),
         _none(dtype, 2) if to_membrane is None else _flat(to_membrane),
@@ -288,17 +287,19 @@ def bordered(weight: Tensor) -> np.ndarray:
 def _layout(table: Tensor, batch: int, recurrent: bool) -> tuple[np.ndarray, int]:
     """The table repeated for the samples of a row, and the units of a block.
 
-    A block takes whole rows; there are at least as many blocks as threads where the batch allows.
+    Every thread has as many blocks of about one size, and a block as many rows, where the batch
+    allows.
     """
     size = table.shape[1]
     share = -(-batch // torch.get_num_threads())
-    samples = max(1, min(ROW // size, share))
-    most = max(1, BLOCK // (samples * size))
-    if recurrent:
-        most = max(most, -(-8 // samples))  # a row of weights that was read serves them all
-    rows = -(-share // samples)
-    rows = -(-rows // max(1, round(rows / most)))  # blocks of about one size, as many a thread
-    return _tile(table, samples), rows * samples * size
+    least = 8 if recurrent else 1  # a row of weights that was read serves them all
+    samples = _even(share, max(least, round(BLOCK / size)))
+    return _tile(table, _even(samples, max(1, round(ROW / size)))), samples * size
+
+
+def _even(samples: int, wanted: int) -> int:
+    """How many to take at once, about `wanted`, so that the last take is not much smaller."""
+    return -(-samples // max(1, round(samples / wanted)))
 
 
 @lru_cache(maxsize=64)

@@ -284,27 +284,26 @@ def forward(
 
 
 @njit(fastmath=FAST, error_model="numpy")
-def _multiply(g, weight, size, f):
-    """F += g W for the samples in g and f; eight rows of weights at a time keep the cores busy."""
-    tail = size - size % 8
+def _multiply(g, weight, f):
+    """F += g W for the samples in g and f, W [from, to]; eight of its rows keep the cores busy."""
+    number, size = weight.shape
+    tail = number - number % 8
     for k in range(0, tail, 8):
         w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
         w4, w5, w6, w7 = weight[k + 4], weight[k + 5], weight[k + 6], weight[k + 7]
-        for start in range(0, len(g), size):
-            a, b, c, d = g[start + k], g[start + k + 1], g[start + k + 2], g[start + k + 3]
-            e, o, p, q = g[start + k + 4], g[start + k + 5], g[start + k + 6], g[start + k + 7]
-            out = f[start : start + size]
+        for s in range(len(f) // size):
+            start, out = s * number + k, f[s * size : (s + 1) * size]
+            a, b, c, d = g[start], g[start + 1], g[start + 2], g[start + 3]
+            e, o, p, q = g[start + 4], g[start + 5], g[start + 6], g[start + 7]
             for n in range(size):
                 out[n] += (
                     (a * w0[n] + b * w1[n] + c * w2[n] + d * w3[n])
                     + (e * w4[n] + o * w5[n] + p * w6[n] + q * w7[n])
                 )  # fmt: skip
-    for k in range(tail, size):
+    for k in range(tail, number):
         row = weight[k]
-        for start in range(0, len(g), size):
-            a, out = g[start + k], f[start : start + size]
-            for n in range(size):
-                out[n] += a * row[n]
+        for s in range(len(f) // size):
+            _add(g[s * number + k], row, f[s * size : (s + 1) * size])
 
 
 @njit(fastmath=FAST, error_model="numpy", forceinline=True)
@@ -449,8 +448,8 @@ def _margins(low, high, size, x, table, flags, initial, words, held, margin):
 @njit(fastmath=FAST, error_model="numpy", cache=True)
 def _backward_block(
     low, high, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
-    initial, words, spikes, margin, history, held, given, to_spikes, to_counts, to_margin,
-    to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
+    initial, words, spikes, margin, history, held, given, to_spikes, behind, to_counts,
+    to_margin, to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
 ):  # fmt: skip
     """The adjoint of `_forward_block`, backwards through the same steps; see `fused.backward`."""
     width, kind = table.shape[1], state.dtype
@@ -483,7 +482,13 @@ def _backward_block(
             if learning:
                 _copy(v, vm)
             if spiking:
-                if t == steps - 1 or recurrent or (flags[LATE] and flags[ATTACHED]):
+                adds = t == steps - 1 or recurrent or (flags[LATE] and flags[ATTACHED])
+                if len(behind) > 0:
+                    if not adds:
+                        _clear(f)
+                    fan_out = len(behind)
+                    _multiply(to_spikes[t, first * fan_out : last * fan_out], behind, f)
+                elif adds:
                     _plus(f, to_spikes, t, start, end)
                 elif len(to_spikes) > 0:
                     _copy(to_spikes[t, start:end], f)
@@ -539,14 +544,14 @@ def _backward_block(
                 for n in range(m):
                     total[n] += gt[n]
         if recurrent:
-            _multiply(latest, weight, size, state[2, low:high])
+            _multiply(latest, weight, state[2, low:high])
 
 
 @njit(cache=True, parallel=True)
 def backward(
     block, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
-    initial, words, spikes, margin, history, held, given, to_spikes, to_counts, to_margin,
-    to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
+    initial, words, spikes, margin, history, held, given, to_spikes, behind, to_counts,
+    to_margin, to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
 ):  # fmt: skip
     """All blocks in as many shares as there are tables of `grads`, `to_synapse`, `to_weight`."""
     units, shares = state.shape[1], len(grads)
@@ -556,6 +561,6 @@ def backward(
             _backward_block(
                 b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of, channel,
                 narrow, most, table, flags, numbers, weight, initial, words, spikes, margin,
-                history, held, given, to_spikes, to_counts, to_margin, to_membrane, to_synaptic,
-                state, grads[share], to_synapse[share], to_weight[share], out,
+                history, held, given, to_spikes, behind, to_counts, to_margin, to_membrane,
+                to_synaptic, state, grads[share], to_synapse[share], to_weight[share], out,
             )  # fmt: skip

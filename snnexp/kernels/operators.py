@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from snnexp.kernels import compiled, eager
+from snnexp.kernels.product import Product, product
 from snnexp.kernels.switches import NUMBERS, Source, Switches
 
 SPARSE = 0.3
@@ -161,6 +162,7 @@ def scan_backward(
     record: list[Tensor],
     given: bool,
     to_spikes: Tensor | None,
+    behind: Tensor | None,
     to_counts: Tensor | None,
     to_margin: Tensor | None,
     to_membrane: Tensor | None,
@@ -175,10 +177,11 @@ def scan_backward(
     """The adjoint of `scan`: gradients of current, weight, table, recurrent weight, initial state.
 
     current: where one step stood for all. record: words, spikes, margin (made again where it is
-    empty), history and held as `scan` filled them. lines: steps of the
-    current's gradient: all, 1 for their sum, or 0 if nobody asks for it.
+    empty), history and held as `scan` filled them. to_spikes: with `behind`, the weight of the layer
+    behind, this is the gradient of that layer's current. lines: steps of the current's gradient:
+    all, 1 for their sum, or 0 if nobody asks for it.
     """
-    gradients = (to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state)
+    gradients = (to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state)
     return _kernel(kernel).backward(
         Source(current, sent, start, weight), table, recurrent, initial, tuple(record), given,
         gradients, Switches(*switches), shape, steps, lines,
@@ -216,7 +219,10 @@ def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
 def _scan_backward(ctx: Any, *gradients: Any) -> Any:
     table, static, sent, start, weight, recurrent, initial, *record = ctx.saved_tensors
     to_spikes, to_counts, to_margin, to_membrane, to_synaptic, _, to_state, _, _ = gradients
-    given = (to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state)
+    behind = None
+    if isinstance(to_spikes, Product):
+        to_spikes, behind = to_spikes.lines, to_spikes.weight
+    given = (to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state)
     if all(gradient is None for gradient in given):
         return (None,) * 14
     _, current, _, _, link, *_ = ctx.needs_input_grad
@@ -230,7 +236,7 @@ def _scan_backward(ctx: Any, *gradients: Any) -> Any:
         out if current else None,
         None,
         None,
-        torch.matmul(out, weight) if link else None,
+        product(out, weight) if link else None,
         None if weight is None else to_weight,
         None if recurrent is None else to_recurrent,
         to_initial,
@@ -275,7 +281,7 @@ def _project_backward(ctx: Any, lines: Tensor) -> Any:
     _, to_link, to_weight = ctx.needs_input_grad
     return (
         None,
-        torch.matmul(lines, weight) if to_link else None,
+        product(lines, weight) if to_link else None,
         project_backward(words, lines, weight) if to_weight else None,
     )
 
