@@ -14,9 +14,13 @@ from snnexp.inputs import Dense, Events, Inputs, Static
 
 
 class Encoder:
-    """`accepts` what a data set yields: `values` or `spikes`; `num_channels` leave it."""
+    """`accepts` what a data set yields: `values` or `spikes`; `num_channels` leave it.
+
+    spikes: whether they leave it as spikes, or as values that are the same at each step.
+    """
 
     accepts = "values"
+    spikes = True
     num_channels: int
 
     def check(self, values: Any) -> None:
@@ -136,6 +140,8 @@ class Poisson(Encoder):
 
 class Constant(Encoder):
     """The values themselves, scaled, as a current that is the same at each of `steps` steps."""
+
+    spikes = False
 
     def __init__(self, *, num_features: int, steps: int, scale: float):
         (self.steps,) = require_whole(1, steps=steps)

@@ -58,6 +58,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         dt=cfg.time.dt,
         backend=backend,
     )
+    _refuse_delayed_values(encoder, network)
     optimizer, schedule = instantiate(cfg.optimizer), instantiate(cfg.scheduler)
     with config.naming_keys():  # their values are checked by torch, which sees them only here
         batches, epochs = -(-len(dataset.splits["train"]) // cfg.batch_size), cfg.trainer.max_epochs
@@ -126,6 +127,16 @@ def _every_value(values: Any) -> Any:
     """The values; of bytes the different ones, since a large data set is slow to check."""
     is_bytes = isinstance(values, torch.Tensor) and values.dtype == torch.uint8
     return as_floats(values.unique()[None]) if is_bytes else values
+
+
+def _refuse_delayed_values(encoder: Any, network: Any) -> None:
+    first = next(iter(network.layers.values()))
+    if first.delay is not None and not encoder.spikes:
+        raise ConfigError(
+            f"model.delays.inputs: true, but {type(encoder).__name__} gives values, which have no "
+            "spikes to delay; set it to false, or choose an encoder that spikes, such as "
+            "encoder=latency"
+        )
 
 
 def _refuse_silent_readout(stage: str, part: Any, network: Any) -> None:

@@ -11,6 +11,7 @@ from snnexp.kernels.surrogates import (
     Triangle,
 )
 from snnexp.models.architectures import ConvNetwork, DeepNetwork
+from snnexp.models.delays import Delay, FixedDelay, LearntDelay
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.initializers import Kaiming, Normal
 from snnexp.models.network import Layer, Network
@@ -30,11 +31,14 @@ __all__ = [
     "CubaLI",
     "CubaLIF",
     "DeepNetwork",
+    "Delay",
     "Exponential",
+    "FixedDelay",
     "Flatten",
     "Gaussian",
     "Kaiming",
     "Layer",
+    "LearntDelay",
     "LearntLIF",
     "Linear",
     "Network",
