@@ -15,7 +15,7 @@ from snnexp.models.delays import Delay, FixedDelay, LearntDelay
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.initializers import Kaiming, Normal
 from snnexp.models.network import Layer, Network
-from snnexp.models.neurons import IAF, LI, LIF, CubaLI, CubaLIF, LearntLIF, Neuron
+from snnexp.models.neurons import IAF, LI, LIF, Circuit, CubaIAF, CubaLI, CubaLIF, LearntLIF, Neuron
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
 
 __all__ = [
@@ -26,8 +26,10 @@ __all__ = [
     "AvgPool2d",
     "Boxcar",
     "Chain",
+    "Circuit",
     "Conv2d",
     "ConvNetwork",
+    "CubaIAF",
     "CubaLI",
     "CubaLIF",
     "DeepNetwork",

@@ -24,13 +24,36 @@ SEGMENT = 500
 
 @runtime_checkable
 class Backend(Protocol):
-    """How a network is run: three hooks, of which the ideal backend changes none.
+    """How a network is run: hooks that the ideal backend leaves at what they say.
 
     checkpoint_every: steps of a segment of time, of which training keeps the state alone and runs
     it again for the backward pass; None keeps everything.
     """
 
     checkpoint_every: int | None
+
+    def prepare(self, layers: Mapping[str, "Layer"]) -> None:
+        """Called once with a network's layers; raises ValueError for what the device has not."""
+        ...
+
+    def begin(self, seed: int, epoch: int, purpose: str, device: torch.device) -> None:
+        """Called before a batch that has a place of its own in the order of draws."""
+        ...
+
+    def layer(
+        self,
+        layer: "Layer",
+        inputs: Inputs | Train,
+        state: State | None,
+        membrane: bool,
+        margin: bool,
+    ) -> tuple[LayerActivity, State]:
+        """The layer as the device runs it, by the three hooks below."""
+        ...
+
+    def delayed(self, sent: Inputs | Train, arrived: Dense, seconds: Tensor) -> Dense:
+        """What arrives `seconds` [channel] after it was sent; on the model's grid `arrived`."""
+        ...
 
     def weight(self, weight: Tensor) -> Tensor:
         """The weight as the device holds it."""
@@ -87,11 +110,7 @@ class Layer(nn.Module):
         membrane: bool,
         margin: bool,
     ) -> tuple[LayerActivity, State]:
-        current = self.synapse(inputs, backend.weight(self.weight))
-        scan = backend.scan(self.neuron, current, inputs.num_steps, state, membrane, margin)
-        trace = None if scan.membrane is None else backend.trace(scan.membrane)
-        train = Dense(scan.spikes) if isinstance(scan.spikes, Tensor) else scan.spikes
-        return LayerActivity(train, trace, scan.margin), scan.state
+        return backend.layer(self, inputs, state, membrane, margin)
 
 
 class Network(nn.Module):
@@ -155,6 +174,7 @@ class Network(nn.Module):
         self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
         if delays is not None:
             self._delay(delays, dt)
+        backend.prepare(self.layers)
 
     def _delay(self, delays: Callable[..., Delay], dt: float) -> None:
         """Drawn last, so that the weights are those of the network without delays."""
@@ -207,6 +227,7 @@ class Network(nn.Module):
                 way = f"{name}_delay"
                 past = cast(Tensor, state[way]) if state is not None else None
                 arrived, states[way] = layer.delay(flow, past)
+                arrived = self.backend.delayed(flow, arrived, layer.delay.seconds)
             record, states[name] = layer(
                 arrived or flow, before, self.backend, membrane, record_margin
             )
