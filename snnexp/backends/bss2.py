@@ -71,7 +71,6 @@ class Bss2(Ideal):
         self.level, self.training, self.rounding = level, training, rounding
         self.chip_seed, self.weight_scale, self.substeps = chip_seed, weight_scale, substeps
         self.repeats = repeats if level == "chip" else 1
-        self.repetition = 0
         self.takes_values = level == "reference"
         self.preset, self.converter = preset, converter
         self._names: dict[Neuron, str] = {}

@@ -24,8 +24,7 @@ class Ideal:
     Raises ValueError for `gpu` where there is none.
     """
 
-    repeats = 1
-    """How often the test split is measured."""
+    repeats, repetition = 1, 0
     takes_values = True
     """Whether an input may be values instead of spikes."""
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +27,13 @@ class Backend(Protocol):
     """How a network is run: hooks that the ideal backend leaves at what they say.
 
     checkpoint_every: steps of a segment of time, of which training keeps the state alone and runs
-    it again for the backward pass; None keeps everything.
+    it again for the backward pass; None keeps everything. repeats: how often the test split is
+    measured; repetition: which of them it is.
     """
 
     checkpoint_every: int | None
+    repeats: int
+    repetition: int
 
     def prepare(self, layers: Mapping[str, "Layer"]) -> None:
         """Called once with a network's layers; raises ValueError for what the device has not."""
@@ -38,6 +41,10 @@ class Backend(Protocol):
 
     def begin(self, seed: int, epoch: int, purpose: str, device: torch.device) -> None:
         """Called before a batch that has a place of its own in the order of draws."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What a summary says of the device."""
         ...
 
     def layer(
