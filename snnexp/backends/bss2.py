@@ -1,5 +1,6 @@
 """BrainScaleS-2: the model as hxtorch's mock runs it, or a chip emulated in the loop."""
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,8 @@ class Bss2(Ideal):
     fresh chip for each batch; `in_the_loop`, the chip. In the latter two the chip's spikes and
     membranes go forward, the model's gradient goes back.
     chip_seed: draws the chip's circuits, and nothing else does. repeats: how often the test split
-    is measured. weight_scale: LSB of a weight of 1. rounding: of weights, `nearest` (half away
+    is measured on a chip. test_chips: a number of chips for that, other ones for every chip_seed
+    (N chips have the seeds N chip_seed, N chip_seed + 1, ...); None for the chip itself. weight_scale: LSB of a weight of 1. rounding: of weights, `nearest` (half away
     from zero) or `truncate`. substeps: emulated steps in one of the model's.
     Raises ValueError for neurons that the chip has not.
     """
@@ -47,6 +49,7 @@ class Bss2(Ideal):
         training: str,
         chip_seed: int,
         repeats: int,
+        test_chips: int | None,
         weight_scale: float,
         rounding: str,
         substeps: int,
@@ -67,12 +70,18 @@ class Bss2(Ideal):
         require_choice(("nearest", "truncate"), rounding=rounding)
         require_whole(0, chip_seed=chip_seed)
         require_whole(1, repeats=repeats, substeps=substeps)
+        if test_chips is not None:
+            require_whole(1, test_chips=test_chips)
         require_positive("LSB", weight_scale=weight_scale)
         self.level, self.training, self.rounding = level, training, rounding
         self.chip_seed, self.weight_scale, self.substeps = chip_seed, weight_scale, substeps
-        self.repeats = repeats if level == "chip" else 1
+        self.repeats, self.repetition = repeats, 0
+        chips = range(chip_seed * (test_chips or 1), (chip_seed + 1) * (test_chips or 1))
+        self.test_chips = chips if level == "chip" else range(1)
+        self.trials = len(chips) * repeats if level == "chip" else 1
         self.takes_values = level == "reference"
         self.preset, self.converter = preset, converter
+        self._chip = chip_seed
         self._names: dict[Neuron, str] = {}
         self._populations: dict[str, Population] = {}
         self._noise = torch.Generator().manual_seed(0)
@@ -86,20 +95,44 @@ class Bss2(Ideal):
                 "choose model=cuba_lif or model=cuba_iaf, and model/readout=cuba_li",
             )
         self._names |= {layer.neuron: name for name, layer in layers.items()}
-        self.dt = layers["readout"].neuron.dt
+        self.dt = layers["readout"].neuron.dt  # of all
 
     def begin(self, seed: int, epoch: int, purpose: str, device: torch.device) -> None:
         purpose = f"chip/{purpose}/{self.repetition}"
         self._noise = randomness.generator(seed, epoch, purpose, str(device))
 
+    def choose(self, trial: int | None) -> None:
+        """Chip by chip, each as often as `repeats`; None: the chip of `chip_seed`."""
+        if self.level == "reference":
+            return
+        chip, self.repetition = divmod(trial or 0, self.repeats)
+        self.use_chip(self.chip_seed if trial is None else self.test_chips[chip])
+
     def use_chip(self, seed: int) -> None:
-        """Go on with the chip of another seed."""
-        self.chip_seed, self._populations = seed, {}
+        """Go on with the chip of this seed."""
+        if seed != self._chip:
+            self._chip, self._populations = seed, {}
+
+    def deviations(self, accuracies: list[float]) -> dict[str, Any]:
+        """Over all trials, and over chips of each one's mean, which are listed too."""
+        every = [accuracies[n : n + self.repeats] for n in range(0, self.trials, self.repeats)]
+        chips = [statistics.fmean(trials) for trials in every]
+        found: dict[str, Any] = {"test/accuracy_sd": statistics.stdev(accuracies)}
+        if len(chips) > 1:
+            found |= {
+                "test/accuracy_chips_sd": statistics.stdev(chips),
+                "test/accuracy_chips": chips,
+            }
+        return found
 
     def describe(self) -> dict[str, Any]:
         if self.level == "reference":
             return {"chip/preset": "reference"}
-        return {"chip/preset": self.preset.name, "chip/seed": self.chip_seed}
+        return {
+            "chip/preset": self.preset.name,
+            "chip/seed": self.chip_seed,
+            "chip/tested": len(self.test_chips),
+        }
 
     def weight(self, weight: Tensor) -> Tensor:
         """Of `reference` as it stands, else in whole LSB up to 63; all of the gradient goes back."""
@@ -152,7 +185,7 @@ class Bss2(Ideal):
             assert recording.membrane is not None
             trace = self.converter.read(recording.membrane, population, grid, self._noise)
             seen = None
-            if isinstance(recording.spikes, Tensor):
+            if recording.spikes is not None:
                 seen = Spikes.measured(recording.spikes, grid, self.preset.jitter, self._noise)
         scan = kernels.scan(
             layer.synapse(arriving, weight),
@@ -189,7 +222,7 @@ class Bss2(Ideal):
             return self._drawn(layer.neuron, grid, self._noise)
         if name not in self._populations:
             device = str(layer.weight.device)
-            draw = randomness.generator(self.chip_seed, 0, f"circuits/{name}", device)
+            draw = randomness.generator(self._chip, 0, f"circuits/{name}", device)
             self._populations[name] = self._drawn(layer.neuron, grid, draw)
         return self._populations[name]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from snnexp import kernels
 from snnexp.checks import require, require_choice, require_positive, require_whole
 from snnexp.inputs import Current, Dense, Events, Inputs, Train
-from snnexp.kernels import NeuronParameters, State
+from snnexp.kernels import NeuronParameters, Packed, State
 from snnexp.kernels.surrogates import SuperSpike
 from snnexp.models.neurons import Circuit, dead_steps
 
@@ -181,7 +181,7 @@ class Population:
             current = self._with_noise(kernels.whole(current), p, grid.substeps, noise)
         return kernels.scan(
             current, p, recurrent, state, steps=grid.fine, membrane=True, kernel=kernel
-        ).dense()
+        )
 
     def _with_noise(
         self, current: Tensor, p: NeuronParameters, every: int, noise: torch.Generator
@@ -318,19 +318,25 @@ class Spikes(Dense):
         return cls(spikes, _events(spikes.nonzero(), grid.substeps, 0, grid, spikes.shape))
 
     @classmethod
-    def measured(cls, fine: Tensor, grid: Grid, jitter: float, noise: torch.Generator) -> "Spikes":
-        """Of the fine grid [fine step, batch, neuron]; on their way they get `jitter`, in s."""
-        half = grid.substeps // 2
-        late = fine.new_zeros(grid.fine, *fine.shape[1:])
-        late[half:] = fine[: grid.fine - half]
-        binned = late.view(grid.steps, grid.substeps, *fine.shape[1:]).amax(1)
-        found = fine.nonzero()
+    def measured(
+        cls, fine: Tensor | Packed, grid: Grid, jitter: float, noise: torch.Generator
+    ) -> "Spikes":
+        """Of the fine grid [fine step, batch, neuron]; on their way they get `jitter`, in s.
+
+        A spike falls on step round(t / dt) of the model's grid; those of one step count once.
+        """
+        found = fine.events() if isinstance(fine, Packed) else fine.nonzero()
+        shape = fine.counts.shape if isinstance(fine, Packed) else fine.shape[1:]
+        step, sample, channel = found.unbind(1)
+        near = (step + grid.substeps // 2) // grid.substeps
+        binned = torch.zeros(grid.steps + 1, *shape, device=found.device)
+        binned[near, sample, channel] = 1.0
         shift: Tensor | int = 0
         if jitter:
-            within, way = torch.rand(len(found), generator=noise, device=noise.device), None
             way = torch.randn(len(found), generator=noise, device=noise.device)
+            within = torch.rand(len(found), generator=noise, device=noise.device)
             shift = (within - 0.5 + jitter / grid.h * way).round().long()
-        return cls(binned, _events(found, 1, shift, grid, fine.shape))
+        return cls(binned[:-1], _events(found, 1, shift, grid, torch.Size((grid.fine, *shape))))
 
     def later(self, spikes: Tensor, seconds: Tensor, grid: Grid) -> "Spikes":
         """Arriving `seconds` [channel] later; spikes: so on the model's grid."""
