@@ -2,8 +2,8 @@
 
 Overrides are those of the command line: another backend, data split sizes, encoder noise. The
 network and its weights are the run's; the result is printed and kept in `DIR/evaluations/`.
-`chips=N` stands for `backend.test_chips=N` (with backend=bss2_mock): the test split is measured on N
-chips; metrics are their means, `test/accuracy_chips_sd` is the deviation of their accuracies.
+`chips=N` stands for `backend.test_chips=N` (with backend=bss2_mock): the test split is measured on
+N chips; metrics are their means, `test/accuracy_chips_sd` is the deviation of their accuracies.
 Operations are ACs or MACs by NeuroBench's rule, from what a batch (`eval_batch_size`) holds.
 """
 
@@ -86,7 +86,9 @@ def main(arguments: list[str] | None = None) -> None:
     rest = [text for text in arguments if not text.startswith("run=")]
     rest = [f"backend.test_{text}" if text.startswith("chips=") else text for text in rest]
     if len(given) != 1 or "--help" in rest:
-        sys.exit("usage: python -m snnexp.evaluate run=DIR [chips=N] [group=option] [key=value] ...")
+        sys.exit(
+            "usage: python -m snnexp.evaluate run=DIR [chips=N] [group=option] [key=value] ..."
+        )
     console.quieten_lightning()
     try:
         metrics = evaluate(given[0], rest)

@@ -135,7 +135,7 @@ class Bss2(Ideal):
         }
 
     def weight(self, weight: Tensor) -> Tensor:
-        """Of `reference` as it stands, else in whole LSB up to 63; all of the gradient goes back."""
+        """Of `reference` as it stands, else in whole LSB up to 63; all the gradient goes back."""
         if self.level == "reference" or self.preset.weight_bits is None:
             return weight
         scaled = (weight.detach() * self.weight_scale).clamp(-LIMIT, LIMIT)
@@ -171,7 +171,7 @@ class Bss2(Ideal):
         arriving = inputs if isinstance(inputs, Spikes) else Spikes.of_grid(inputs, grid)
         weight = self.weight(layer.weight)
         recurrent = None if neuron.recurrent is None else self.weight(neuron.recurrent)
-        before, chip_before = (None, None) if state is None else state
+        before, chip_before = (None, None) if state is None else (state[0], state[1])
         population = self._population(layer, grid)
         with torch.no_grad():
             recording = population.run(
@@ -202,6 +202,7 @@ class Bss2(Ideal):
         if seen is not None:
             assert isinstance(scan.spikes, Tensor)
             train = Spikes(scan.spikes, seen.sent)
+        assert isinstance(scan.state, Tensor) and isinstance(recording.state, Tensor)
         return LayerActivity(train, scan.membrane, scan.margin), (scan.state, recording.state)
 
     def delayed(self, sent: Inputs | Train, arrived: Dense, seconds: Tensor) -> Dense:
@@ -216,7 +217,7 @@ class Bss2(Ideal):
         return Grid(inputs.num_steps, self.dt, self.substeps)
 
     def _population(self, layer: Layer, grid: Grid) -> Population:
-        """The layer's circuits: of this chip, or of a fresh one for a batch of noise-aware training."""
+        """The layer's circuits: of this chip, or in noise-aware training of a fresh one."""
         name = self._names[layer.neuron]
         if layer.training and self.training == "noise_aware":
             return self._drawn(layer.neuron, grid, self._noise)
@@ -236,4 +237,3 @@ class Bss2(Ideal):
 def _nearest(values: Tensor) -> Tensor:
     """Whole numbers, half away from zero."""
     return (values.abs() + 0.5).floor() * values.sign()
-

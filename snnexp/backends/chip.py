@@ -68,9 +68,7 @@ class Preset:
             "adc_noise": adc_noise,
         }
         for key, value in spreads.items():
-            require(
-                value >= 0 and math.isfinite(value), f"{key}: {value!r}; it must be 0 or above"
-            )
+            require(value >= 0 and math.isfinite(value), f"{key}: {value!r}; it must be 0 or above")
         require(threshold_mean > -1, f"threshold_mean: {threshold_mean!r}; it must be above -1")
         require(
             weight_bits in (6, None), f"weight_bits: {weight_bits!r}; the chip has 6, or give null"
@@ -201,9 +199,7 @@ LEAST = 0.1
 """The least share of a time constant that a draw leaves."""
 
 
-def flow(
-    tau_mem: Tensor, tau_syn: Tensor, leaky: bool, h: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def flow(tau_mem: Tensor, tau_syn: Tensor, leaky: bool, h: float) -> tuple[Tensor, Tensor, Tensor]:
     """b, a and g of the exact solution over h, in s, see `Population`; equal taus included."""
     rate = h / tau_mem if leaky else torch.zeros_like(tau_mem)
     difference = rate - h / tau_syn
@@ -219,8 +215,8 @@ def psp_ratio(constants: NeuronParameters, circuit: Circuit, grid: Grid) -> floa
 
     On the chip the scale of weights is measured by just this comparison.
     """
-    taus = (torch.tensor([tau], dtype=torch.double) for tau in (circuit.tau_mem, circuit.tau_syn))
-    keep_mem, keep_syn, gain = flow(*taus, circuit.leaky, grid.h)
+    tau_mem, tau_syn = torch.tensor([[circuit.tau_mem], [circuit.tau_syn]], dtype=torch.double)
+    keep_mem, keep_syn, gain = flow(tau_mem, tau_syn, circuit.leaky, grid.h)
     fine = NeuronParameters(keep_mem=keep_mem, keep_syn=keep_syn, gain=gain, delayed=True)
     model = NeuronParameters(
         keep_mem=constants.keep_mem,

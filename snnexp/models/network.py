@@ -187,7 +187,7 @@ class Network(nn.Module):
         self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
         if delays is not None:
             self._delay(delays, dt)
-        backend.prepare(self.layers)
+        backend.prepare(dict(self.layers.items()))
 
     def _delay(self, delays: Callable[..., Delay], dt: float) -> None:
         """Drawn last, so that the weights are those of the network without delays."""
