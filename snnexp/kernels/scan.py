@@ -62,7 +62,7 @@ class NeuronParameters:
     exact: bool = False
 
     def __post_init__(self) -> None:
-        late = isinstance(self.late, Tensor) or self.late != 0
+        late = not isinstance(self.late, Tensor) and self.late != 0
         if self.exact and (not self.hard or self.multiple or late or self.returns_late):
             raise ValueError("exact: it goes with binary spikes and a hard reset that is not delayed")
 
