@@ -19,11 +19,13 @@ class LayerActivity:
     train: its spikes, compactly; None for an integrator, which does not spike.
     membrane: [time, batch, neuron]; the readout's is always there.
     margin: membrane minus threshold at the decision to spike, [time, batch, neuron].
+    arrived: what reached its synapse, where delays made it other than what was sent.
     """
 
     train: Train | None = None
     membrane: Float[Tensor, "time batch neuron"] | None = None
     margin: Float[Tensor, "time batch neuron"] | None = None
+    arrived: Dense | None = None
 
     @property
     def spikes(self) -> Float[Tensor, "time batch neuron"] | None:
@@ -75,10 +77,12 @@ def _join_layer(parts: list[LayerActivity]) -> LayerActivity:
     packed = [train for train in trains if isinstance(train, Packed)]
     dense = [train.spikes for train in trains if isinstance(train, Dense)]
     train = Dense(torch.cat(dense)) if dense else kernels.join(packed) if packed else None
+    arrived = [part.arrived.spikes for part in parts if part.arrived is not None]
     membranes = [part.membrane for part in parts if part.membrane is not None]
     margins = [part.margin for part in parts if part.margin is not None]
     return LayerActivity(
         train,
         torch.cat(membranes) if membranes else None,
         torch.cat(margins) if margins else None,
+        Dense(torch.cat(arrived)) if arrived else None,
     )

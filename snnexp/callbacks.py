@@ -147,6 +147,8 @@ class Figures(pl.Callback):
         for board in boards:
             for name, weight in classifier.network.weights().items():
                 board.experiment.add_histogram(f"weights/{name}", weight, classifier.global_step)
+            for name, delay in classifier.network.delays().items():
+                board.experiment.add_histogram(f"delays_s/{name}", delay, classifier.global_step)
 
     def _draw(
         self, trainer: pl.Trainer, classifier: Classifier, data: Data, stage: str

@@ -97,6 +97,7 @@ class Classifier(pl.LightningModule):
         if isinstance(values, Tensor):
             values = as_floats(values, next(self.network.parameters()).dtype)
         inputs = self.encoder(values, generator(self.seed, epoch, purpose, str(device)))
+        self.network.backend.begin(self.seed, epoch, purpose, device)
         activity, _ = self.network(inputs, **record)
         return inputs, activity, self.decoder(activity)
 

@@ -14,9 +14,13 @@ from snnexp.inputs import Dense, Events, Inputs, Static
 
 
 class Encoder:
-    """`accepts` what a data set yields: `values` or `spikes`; `num_channels` leave it."""
+    """`accepts` what a data set yields: `values` or `spikes`; `num_channels` leave it.
+
+    spikes: whether they leave it as spikes, or as values that are the same at each step.
+    """
 
     accepts = "values"
+    spikes = True
     num_channels: int
 
     def check(self, values: Any) -> None:
@@ -63,6 +67,7 @@ class Latency(Encoder):
         self.t_early, self.t_late, self.t_bias = t_early, t_late, t_bias
         self.marks = {name: time for name, time in times.items() if time is not None}
         self.num_channels = num_features + (t_bias is not None)
+        self.bias_channel = num_features
 
     def __call__(
         self, values: Float[Tensor, "batch feature"], generator: torch.Generator | None = None
@@ -76,7 +81,7 @@ class Latency(Encoder):
             every = torch.arange(len(values), device=values.device)
             step = torch.cat([step, torch.full_like(every, round(self.t_bias / self.dt))])
             sample = torch.cat([sample, every])
-            channel = torch.cat([channel, torch.full_like(every, self.num_channels - 1)])
+            channel = torch.cat([channel, torch.full_like(every, self.bias_channel)])
         return Events(step, sample, channel, self.steps, len(values), self.num_channels)
 
     def _steps(self, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,6 +109,51 @@ class Latency(Encoder):
             f"values: {values[off][:1].tolist()} would spike off the grid of {self.steps} steps; "
             "scale the data to [0, 1], or move t_early and t_late",
         )
+
+
+class RepeatedLatency(Latency):
+    """`Latency` with `repetitions` channels of each, the bias channel with them, copy after copy.
+
+    A synapse of bounded weight then reaches further: its neuron hears the same spike several times.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_features: int,
+        dt: float,
+        steps: int,
+        t_early: float,
+        t_late: float,
+        t_bias: float | None,
+        inverse: bool,
+        threshold: float | None,
+        repetitions: int,
+    ):
+        super().__init__(
+            num_features=num_features,
+            dt=dt,
+            steps=steps,
+            t_early=t_early,
+            t_late=t_late,
+            t_bias=t_bias,
+            inverse=inverse,
+            threshold=threshold,
+        )
+        (self.repetitions,) = require_whole(1, repetitions=repetitions)
+        self.once = self.num_channels
+        self.num_channels *= repetitions
+
+    def __call__(
+        self, values: Float[Tensor, "batch feature"], generator: torch.Generator | None = None
+    ) -> Events:
+        events = super().__call__(values, generator)
+        copies = torch.arange(self.repetitions, device=events.step.device) * self.once
+        channel = (events.channel[:, None] + copies).flatten()
+        step, sample = (
+            part.repeat_interleave(self.repetitions) for part in (events.step, events.sample)
+        )
+        return Events(step, sample, channel, self.steps, len(values), self.num_channels)
 
 
 class Poisson(Encoder):
@@ -136,6 +186,8 @@ class Poisson(Encoder):
 
 class Constant(Encoder):
     """The values themselves, scaled, as a current that is the same at each of `steps` steps."""
+
+    spikes = False
 
     def __init__(self, *, num_features: int, steps: int, scale: float):
         (self.steps,) = require_whole(1, steps=steps)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         dt=cfg.time.dt,
         backend=backend,
     )
+    _refuse_values(encoder, backend)
+    _refuse_delayed_values(encoder, network)
     optimizer, schedule = instantiate(cfg.optimizer), instantiate(cfg.scheduler)
     with config.naming_keys():  # their values are checked by torch, which sees them only here
         batches, epochs = -(-len(dataset.splits["train"]) // cfg.batch_size), cfg.trainer.max_epochs
@@ -128,6 +131,24 @@ def _every_value(values: Any) -> Any:
     return as_floats(values.unique()[None]) if is_bytes else values
 
 
+def _refuse_values(encoder: Any, backend: Any) -> None:
+    if not (encoder.spikes or backend.takes_values):
+        raise ConfigError(
+            f"encoder: {type(encoder).__name__} gives values, but the chip takes spikes; choose an "
+            "encoder that spikes, such as encoder=latency"
+        )
+
+
+def _refuse_delayed_values(encoder: Any, network: Any) -> None:
+    first = next(iter(network.layers.values()))
+    if first.delay is not None and not encoder.spikes:
+        raise ConfigError(
+            f"model.delays.inputs: true, but {type(encoder).__name__} gives values, which have no "
+            "spikes to delay; set it to false, or choose an encoder that spikes, such as "
+            "encoder=latency"
+        )
+
+
 def _refuse_silent_readout(stage: str, part: Any, network: Any) -> None:
     readout = network.layers["readout"].neuron
     if part.reads == "spikes" and not readout.spiking:
@@ -176,6 +197,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     metrics = score(trainer, classifier, data, test=cfg.test)
     metrics |= {"epoch/best": best["epoch"] + 1, "epoch/last": trainer.current_epoch}
     metrics["batches"] = trainer.global_step
+    metrics |= classifier.network.backend.describe()
     metrics |= seconds | {"seconds/total": time.perf_counter() - started}
     summary = metrics | about(cfg.seed, classifier.device)
     if trainer.is_global_zero:
@@ -208,9 +230,24 @@ def score(
     trainer.validate(classifier, data, verbose=False)
     trainer.loggers = loggers
     if test:
-        trainer.test(classifier, data, verbose=False)
+        _test(trainer, classifier, data)
     train = {name: value for name, value in before.items() if name.startswith("train/")}
     return train | classifier.metrics
+
+
+def _test(trainer: pl.Trainer, classifier: Classifier, data: Data) -> None:
+    """As often as the backend is noisy: means, and the deviation of the accuracy."""
+    runs = []
+    for repetition in range(classifier.network.backend.repeats):
+        classifier.network.backend.repetition = repetition
+        trainer.test(classifier, data, verbose=False)
+        runs.append({n: v for n, v in classifier.metrics.items() if n.startswith("test/")})
+    classifier.network.backend.repetition = 0
+    if len(runs) > 1:
+        means = {name: statistics.fmean(run[name] for run in runs) for name in runs[0]}
+        accuracies = [run["test/accuracy"] for run in runs]
+        means |= {"test/accuracy_sd": statistics.stdev(accuracies), "test/repeats": len(runs)}
+        classifier.metrics |= means
 
 
 def build_trainer(

@@ -21,7 +21,7 @@ def by_layer(activity: Activity, network: Network) -> dict[str, Float[Tensor, ""
     found: dict[str, Tensor] = {}
     flow: Flow = activity.inputs
     for name, layer in network.layers.items():
-        counts = sums(flow)
+        counts = sums(activity.layers[name].arrived or flow)
         found[name] = (counts @ layer.synapse.fanout.to(counts)).mean()
         train = activity.layers[name].train
         if train is None:

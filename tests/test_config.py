@@ -295,3 +295,13 @@ def test_instantiate_refuses_what_the_check_has_not_seen(foreign):
     with pytest.raises(ConfigError, match="foreign_code"):
         config.instantiate(OmegaConf.create({"_target_": "foreign_code.Called"}))
     assert not list(foreign.iterdir())
+
+
+def test_delays_of_values_that_are_no_spikes_are_refused(compose):
+    """Without delays of the inputs the same configuration is sound."""
+    given = ("encoder=constant", "model/delays=fixed")
+    assert refusal(compose, *given).startswith(
+        "model.delays.inputs: true, but Constant gives values, which have no spikes to delay; set "
+        "it to false"
+    )
+    experiment.build(compose(*given, "model.delays.inputs=false"))

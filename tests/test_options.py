@@ -92,6 +92,8 @@ def expected_refusal(cfg):
         return f"encoder: {encoder.__name__} takes {encoder.accepts}"
     if model is ConvNetwork and cfg.dataset._target_ not in IMAGE_DATA:
         return r"model\.hidden\.conv1\.conv\.input_shape: .* Conv2d takes an image"
+    if cfg.model.get("delays") and cfg.model.delays.inputs and not encoder.spikes:
+        return rf"model\.delays\.inputs: true, but {encoder.__name__} gives values"
     for stage, part in (("decoder", decoder), ("loss", loss)):
         if part.reads == "spikes" and not readout.spiking:
             return f"{stage}: {part.__name__} reads output spikes"

@@ -1,5 +1,7 @@
 """Backends: where and how a network is run."""
 
+from snnexp.backends.bss2 import Bss2
+from snnexp.backends.chip import Converter, Preset
 from snnexp.backends.ideal import Ideal
 
-__all__ = ["Ideal"]
+__all__ = ["Bss2", "Converter", "Ideal", "Preset"]

@@ -1,14 +1,17 @@
 """The ideal backend: floats as they stand, on the CPU or a GPU."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from snnexp import kernels
+from snnexp.activity import LayerActivity
 from snnexp.checks import require, require_choice, require_whole
-from snnexp.inputs import Current
+from snnexp.inputs import Current, Dense, Inputs, Train
 from snnexp.kernels import KERNELS, Scan, State
+from snnexp.models.network import Layer
 from snnexp.models.neurons import Neuron
 
 
@@ -20,6 +23,10 @@ class Ideal:
     `snnexp.kernels.scan`. checkpoint_every: see `snnexp.models.network.Backend`.
     Raises ValueError for `gpu` where there is none.
     """
+
+    repeats, repetition = 1, 0
+    takes_values = True
+    """Whether an input may be values instead of spikes."""
 
     def __init__(
         self,
@@ -52,6 +59,35 @@ class Ideal:
             "precision": self.precision,
             "devices": self.devices,
         }
+
+    def prepare(self, layers: Mapping[str, Layer]) -> None:
+        """Every network can be run."""
+
+    def begin(self, seed: int, epoch: int, purpose: str, device: torch.device) -> None:
+        """Nothing is drawn."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a summary says of the device."""
+        return {}
+
+    def layer(
+        self,
+        layer: Layer,
+        inputs: Inputs | Train,
+        state: State | None,
+        membrane: bool,
+        margin: bool,
+    ) -> tuple[LayerActivity, State]:
+        """The synapse's current through the neurons."""
+        current = layer.synapse(inputs, self.weight(layer.weight))
+        scan = self.scan(layer.neuron, current, inputs.num_steps, state, membrane, margin)
+        trace = None if scan.membrane is None else self.trace(scan.membrane)
+        train = Dense(scan.spikes) if isinstance(scan.spikes, Tensor) else scan.spikes
+        return LayerActivity(train, trace, scan.margin), scan.state
+
+    def delayed(self, sent: Inputs | Train, arrived: Dense, seconds: Tensor) -> Dense:
+        """On the grid."""
+        return arrived
 
     def weight(self, weight: Tensor) -> Tensor:
         """The weight as it stands."""

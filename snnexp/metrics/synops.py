@@ -62,7 +62,7 @@ class SynapticOperations(Metric):
         self._add("steps", inputs.batch_size * inputs.num_steps)
         flow: Flow = inputs
         for name, layer in self.layers.items():
-            self._update_layer(name, flow, layer.synapse)
+            self._update_layer(name, activity.layers[name].arrived or flow, layer.synapse)
             train = activity.layers[name].train
             if train is None:
                 break

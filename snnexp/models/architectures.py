@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from snnexp.checks import require, require_whole
+from snnexp.models.delays import Delay
 from snnexp.models.network import Backend, Initializer, Network
 from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Chain, Linear, Synapse, require_free
@@ -25,6 +26,7 @@ class DeepNetwork(Network):
         deep_neuron: Callable[..., Neuron],
         readout: Callable[..., Neuron],
         init: Initializer,
+        delays: Callable[..., Delay] | None = None,
     ):
         require_whole(1, depth=depth, width=width)
         hidden = {
@@ -34,7 +36,7 @@ class DeepNetwork(Network):
             )
             for index in range(1, depth + 1)
         }
-        self._build((num_inputs,), num_outputs, hidden, readout, dt, backend, init)
+        self._build((num_inputs,), num_outputs, hidden, readout, dt, backend, init, delays)
 
 
 class ConvNetwork(Network):
@@ -56,10 +58,11 @@ class ConvNetwork(Network):
         neuron: Callable[..., Neuron],
         readout: Callable[..., Neuron],
         init: Initializer,
+        delays: Callable[..., Delay] | None = None,
     ):
         require(len(hidden) > 0, "hidden: {}; give at least one layer")
         require("readout" not in hidden, "hidden.readout: the readout is always there; rename it")
         for name in hidden:
             require_free(name)
         layers = {name: (partial(Chain, parts=parts), neuron) for name, parts in hidden.items()}
-        self._build(input_shape, num_outputs, layers, readout, dt, backend, init)
+        self._build(input_shape, num_outputs, layers, readout, dt, backend, init, delays)

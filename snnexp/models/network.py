@@ -1,9 +1,10 @@
 """A network: a list of (synapse, neuron) layers, run on a backend."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import prod
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from snnexp.activity import Activity, LayerActivity, join
 from snnexp.checks import require, require_whole
 from snnexp.inputs import Current, Dense, Inputs, Train
 from snnexp.kernels import Scan, State
+from snnexp.models.delays import Delay
 from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
 
@@ -22,13 +24,43 @@ SEGMENT = 500
 
 @runtime_checkable
 class Backend(Protocol):
-    """How a network is run: three hooks, of which the ideal backend changes none.
+    """How a network is run: hooks that the ideal backend leaves at what they say.
 
     checkpoint_every: steps of a segment of time, of which training keeps the state alone and runs
-    it again for the backward pass; None keeps everything.
+    it again for the backward pass; None keeps everything. repeats: how often the test split is
+    measured; repetition: which of them it is.
     """
 
     checkpoint_every: int | None
+    repeats: int
+    repetition: int
+
+    def prepare(self, layers: Mapping[str, "Layer"]) -> None:
+        """Called once with a network's layers; raises ValueError for what the device has not."""
+        ...
+
+    def begin(self, seed: int, epoch: int, purpose: str, device: torch.device) -> None:
+        """Called before a batch that has a place of its own in the order of draws."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What a summary says of the device."""
+        ...
+
+    def layer(
+        self,
+        layer: "Layer",
+        inputs: Inputs | Train,
+        state: State | None,
+        membrane: bool,
+        margin: bool,
+    ) -> tuple[LayerActivity, State]:
+        """The layer as the device runs it, by the three hooks below."""
+        ...
+
+    def delayed(self, sent: Inputs | Train, arrived: Dense, seconds: Tensor) -> Dense:
+        """What arrives `seconds` [channel] after it was sent; on the model's grid `arrived`."""
+        ...
 
     def weight(self, weight: Tensor) -> Tensor:
         """The weight as the device holds it."""
@@ -64,11 +96,12 @@ class Initializer(Protocol):
 
 
 class Layer(nn.Module):
-    """A synapse and the neurons that it drives."""
+    """A synapse and the neurons that it drives; `delay` acts on what reaches the synapse."""
 
     def __init__(self, synapse: Synapse, neuron: Neuron):
         super().__init__()
         self.synapse, self.neuron = synapse, neuron
+        self.delay: Delay | None = None
 
     @property
     def weight(self) -> nn.Parameter:
@@ -84,18 +117,14 @@ class Layer(nn.Module):
         membrane: bool,
         margin: bool,
     ) -> tuple[LayerActivity, State]:
-        current = self.synapse(inputs, backend.weight(self.weight))
-        scan = backend.scan(self.neuron, current, inputs.num_steps, state, membrane, margin)
-        trace = None if scan.membrane is None else backend.trace(scan.membrane)
-        train = Dense(scan.spikes) if isinstance(scan.spikes, Tensor) else scan.spikes
-        return LayerActivity(train, trace, scan.margin), scan.state
+        return backend.layer(self, inputs, state, membrane, margin)
 
 
 class Network(nn.Module):
     """Hidden layers of one kind of neuron and a readout: (inputs, state) -> (Activity, state).
 
-    neuron, readout: factories that take `size` and `dt`, in s. init: draws the weights of one layer
-    after another, the synapse's before the recurrent ones.
+    neuron, readout, delays: factories that take `size` and `dt`, in s; delays None: there are none.
+    init: draws the weights of one layer after another, the synapse's before the recurrent ones.
     """
 
     def __init__(
@@ -109,6 +138,7 @@ class Network(nn.Module):
         neuron: Callable[..., Neuron],
         readout: Callable[..., Neuron],
         init: Initializer,
+        delays: Callable[..., Delay] | None = None,
     ):
         require(len(hidden_sizes) > 0, "hidden_sizes: []; give at least one layer, such as [120]")
         for size in hidden_sizes:
@@ -117,7 +147,7 @@ class Network(nn.Module):
             f"hidden{index}": (partial(Linear, num_outputs=size), neuron)
             for index, size in enumerate(hidden_sizes, start=1)
         }
-        self._build((num_inputs,), num_outputs, hidden, readout, dt, backend, init)
+        self._build((num_inputs,), num_outputs, hidden, readout, dt, backend, init, delays)
 
     def _build(
         self,
@@ -128,6 +158,7 @@ class Network(nn.Module):
         dt: float,
         backend: Backend,
         init: Initializer,
+        delays: Callable[..., Delay] | None,
     ) -> None:
         """Make the layers: hidden ones from factories of synapse and neuron, then the readout."""
         super().__init__()
@@ -148,6 +179,15 @@ class Network(nn.Module):
             if population.recurrent is not None:
                 init.fill(population.recurrent, index, len(plan), recurrent=True)
         self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
+        if delays is not None:
+            self._delay(delays, dt)
+        backend.prepare(self.layers)
+
+    def _delay(self, delays: Callable[..., Delay], dt: float) -> None:
+        """Drawn last, so that the weights are those of the network without delays."""
+        for index, layer in enumerate(self.layers.values()):
+            delay = delays(size=prod(layer.synapse.input_shape), dt=dt)
+            layer.delay = delay if index > 0 or delay.inputs else None
 
     def forward(
         self,
@@ -189,8 +229,17 @@ class Network(nn.Module):
         for name, layer in self.layers.items():
             membrane = record_membrane or name == "readout"
             before = state[name] if state is not None else None
-            layers[name], states[name] = layer(flow, before, self.backend, membrane, record_margin)
-            flow = layers[name].train or flow
+            arrived = None
+            if layer.delay is not None:
+                way = f"{name}_delay"
+                past = cast(Tensor, state[way]) if state is not None else None
+                arrived, states[way] = layer.delay(flow, past)
+                arrived = self.backend.delayed(flow, arrived, layer.delay.seconds)
+            record, states[name] = layer(
+                arrived or flow, before, self.backend, membrane, record_margin
+            )
+            layers[name] = replace(record, arrived=arrived) if arrived else record
+            flow = record.train or flow
         return layers, states
 
     def weights(self) -> dict[str, Tensor]:
@@ -201,6 +250,11 @@ class Network(nn.Module):
             if layer.neuron.recurrent is not None:
                 matrices[f"{name}_recurrent"] = layer.neuron.recurrent
         return matrices
+
+    def delays(self) -> dict[str, Tensor]:
+        """Delays in s of what reaches a layer, [channel], by layer; only of those that have any."""
+        found = ((name, layer.delay) for name, layer in self.layers.items())
+        return {name: delay.seconds for name, delay in found if delay is not None}
 
 
 def _dense(*, input_shape: Sequence[int], num_outputs: int) -> Synapse:

@@ -1,7 +1,7 @@
 """Neuron models: each documents its update and hands its whole current to one scan over time."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,28 @@ from snnexp import kernels
 from snnexp.checks import require, require_between, require_choice, require_positive, require_whole
 from snnexp.kernels import NeuronParameters, Number, Scan
 from snnexp.kernels.surrogates import Surrogate
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A current-based neuron in continuous time, as an analog circuit is calibrated to it.
+
+    tau_mem v' = leak - v + i (without `leaky` tau_mem v' = i, from v = reset), tau_syn i' = -i;
+    times in s, voltages without unit. threshold None: it does not spike.
+    """
+
+    tau_mem: float
+    tau_syn: float
+    leak: float = 0.0
+    leaky: bool = True
+    tau_ref: float = 0.0
+    threshold: float | None = None
+    reset: float = 0.0
+
+    @property
+    def rest(self) -> float:
+        """The membrane without input."""
+        return self.leak if self.leaky else self.reset
 
 
 class Neuron(nn.Module):
@@ -28,6 +50,8 @@ class Neuron(nn.Module):
     """The membrane without input."""
     returns_late = False
     """Whether the spike that a step returns is that of the step before."""
+    circuit: Circuit | None = None
+    """The same neuron in continuous time, if an analog circuit can be it."""
 
     def __init__(
         self,
@@ -264,9 +288,7 @@ class CubaLIF(Neuron):
         recurrent: bool,
         surrogate: Surrogate,
     ):
-        require_positive("s", dt=dt)
-        require(tau_ref >= 0, f"tau_ref: {tau_ref!r} s; it must not be negative")
-        require(threshold > reset, f"threshold: {threshold!r}; it must lie above reset = {reset!r}")
+        _require_spiking(dt, tau_ref, threshold, reset)
         require_choice(("surrogate", "eventprop"), gradient=gradient)
         require(threshold > leak, f"threshold: {threshold!r}; it must lie above leak = {leak!r}")
         constants = cuba_parameters(
@@ -279,13 +301,63 @@ class CubaLIF(Neuron):
             threshold=threshold,
             to=reset,
             hard=True,
-            refractory_steps=math.ceil(tau_ref / dt - 1e-9),
+            refractory_steps=dead_steps(tau_ref, dt),
             surrogate=surrogate,
             attached=not detach_reset and gradient == "surrogate",
             exact=gradient == "eventprop",
         )
         super().__init__(size=size, dt=dt, recurrent=recurrent, constants=constants)
         self.surrogate = surrogate
+        self.circuit = Circuit(tau_mem, tau_syn, leak, True, tau_ref, threshold, reset)
+
+
+class CubaIAF(Neuron):
+    """`CubaLIF` by explicit Euler without a leak, as hxtorch has it; times in s.
+
+    v~ = v(t-1) + dt / tau_mem i(t-1), i(t) = i(t-1) (1 - dt / tau_syn) + x(t), from v = reset.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        dt: float,
+        tau_mem: float,
+        tau_syn: float,
+        tau_ref: float,
+        threshold: float,
+        reset: float,
+        detach_reset: bool,
+        recurrent: bool,
+        surrogate: Surrogate,
+    ):
+        _require_spiking(dt, tau_ref, threshold, reset)
+        leaky = cuba_parameters(dt, tau_mem, tau_syn, "euler", True, 0.0)
+        constants = replace(
+            leaky,
+            keep_mem=1.0,
+            rest=reset,
+            threshold=threshold,
+            to=reset,
+            hard=True,
+            refractory_steps=dead_steps(tau_ref, dt),
+            surrogate=surrogate,
+            attached=not detach_reset,
+        )
+        super().__init__(size=size, dt=dt, recurrent=recurrent, constants=constants)
+        self.surrogate = surrogate
+        self.circuit = Circuit(tau_mem, tau_syn, 0.0, False, tau_ref, threshold, reset)
+
+
+def _require_spiking(dt: float, tau_ref: float, threshold: float, reset: float) -> None:
+    require_positive("s", dt=dt)
+    require(tau_ref >= 0, f"tau_ref: {tau_ref!r} s; it must not be negative")
+    require(threshold > reset, f"threshold: {threshold!r}; it must lie above reset = {reset!r}")
+
+
+def dead_steps(tau_ref: float, dt: float) -> int:
+    """The steps of `dt` that a refractory time takes, the last one whole; both in s."""
+    return math.ceil(tau_ref / dt - 1e-9)
 
 
 class CubaLI(Neuron):
@@ -307,6 +379,7 @@ class CubaLI(Neuron):
         require_positive("s", dt=dt)
         constants = cuba_parameters(dt, tau_mem, tau_syn, method, normalized, leak)
         super().__init__(size=size, dt=dt, constants=constants)
+        self.circuit = Circuit(tau_mem, tau_syn, leak)
 
 
 def cuba_parameters(
