@@ -83,6 +83,42 @@ class SumOfSoftmax(Decoder):
         return torch.softmax(recorded, dim=-1).sum(0)
 
 
+class FirstSpike(Decoder):
+    """Minus the time of an output's first spike, in s: the first to spike is the decision.
+
+    A spike in step k has the time k dt; an output that stays silent has that of the run's end. With
+    a gradient of `eventprop` that of a time is exact; with a surrogate's the time falls by dt for
+    each unit by which the spike that is read grows, as hxtorch's decoder of spike times has it.
+    """
+
+    reads = "spikes"
+
+    def __init__(self, *, scale: float, scale_gradient: bool, dt: float):
+        super().__init__(scale=scale, scale_gradient=scale_gradient)
+        (self.dt,) = require_positive("s", dt=dt)
+
+    def decode(self, recorded: Trace) -> Scores:
+        return -self.dt * _FirstStep.apply(recorded)  # type: ignore[no-any-return]
+
+
+class _FirstStep(torch.autograd.Function):
+    """The step of the first spike, or the number of steps."""
+
+    @staticmethod
+    def forward(ctx: Any, spikes: Tensor) -> Tensor:
+        fired = spikes > 0
+        any_fired, step = fired.any(0), fired.byte().argmax(0)
+        ctx.save_for_backward(step, any_fired)
+        ctx.shape = spikes.shape
+        return torch.where(any_fired, step, len(spikes)).to(spikes.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        step, any_fired = ctx.saved_tensors
+        out = gradients[0].new_zeros(ctx.shape)
+        return out.scatter_(0, step[None], -(gradients[0] * any_fired)[None])
+
+
 class SpikeCount(Decoder):
     """The number of output spikes; needs a spiking readout."""
 

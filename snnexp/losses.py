@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from snnexp.activity import Activity
-from snnexp.checks import require, require_between
+from snnexp.checks import require, require_between, require_positive
 
 Scores = Float[Tensor, "batch class"]
 Labels = Int[Tensor, " batch"]
@@ -67,6 +67,27 @@ class CrossEntropyOverTime(Loss):
             reduction="sum",
         )
         return total / len(labels)
+
+
+class TimeToFirstSpike(Loss):
+    """Cross entropy of first spikes and a price of late ones, from scores that are -t in s.
+
+    -log(exp(-t_y / tau) / sum_k exp(-t_k / tau)) + alpha (exp(t_y / tau_late) - 1), y the label;
+    tau, tau_late in s. After Wunderlich & Pehle 2021, their Yin-Yang experiment.
+    """
+
+    name = "first_spike"
+    reads = "spikes"
+
+    def __init__(self, *, tau: float, alpha: float, tau_late: float):
+        self.tau, self.tau_late = require_positive("s", tau=tau, tau_late=tau_late)
+        require(alpha >= 0, f"alpha: {alpha!r}; it must not be negative")
+        self.alpha = alpha
+
+    def __call__(self, activity: Activity, scores: Scores, labels: Labels) -> Float[Tensor, ""]:
+        late = -scores.gather(1, labels[:, None]) / self.tau_late
+        price = self.alpha * torch.expm1(late).mean()
+        return functional.cross_entropy(scores / self.tau, labels) + price
 
 
 class MSECount(Loss):

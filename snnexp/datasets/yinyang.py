@@ -53,30 +53,12 @@ class YinYang(MemoryDataset):
         self.splits = {stage: self._sample(sizes[stage], seeds[stage]) for stage in STAGES}
 
     def _sample(self, size: int, seed: int) -> Split:
-        """Draw a class, then points until one falls into it, so that classes are balanced."""
-        random = np.random.RandomState(seed)
-        points = np.empty((size, 2))
-        labels = np.empty(size, dtype=np.int64)
-        for index in range(size):
-            goal = random.randint(self.num_classes)
-            while True:
-                point = random.rand(2) * 2 * self.radius_big
-                inside = np.hypot(*(point - self.radius_big)) <= self.radius_big
-                if inside and self.classify(*point) == goal:
-                    break
-            points[index], labels[index] = point, goal
-        values = np.concatenate([points, 1 - points], axis=1)
+        values, labels = sample(size, seed, self.radius_small, self.radius_big)
         return Split(torch.tensor(values, dtype=torch.float32), torch.tensor(labels))
 
     def classify(self, x: float, y: float) -> int:
         """The class of a point of the symbol."""
-        small, big = self.radius_small, self.radius_big
-        right = np.hypot(x - 1.5 * big, y - big)
-        left = np.hypot(x - 0.5 * big, y - big)
-        if right < small or left < small:
-            return 2
-        upper = y > big and right > 0.5 * big
-        return int(right <= small or small < left <= 0.5 * big or upper)
+        return classify(x, y, self.radius_small, self.radius_big)
 
     def grid(
         self, resolution: int
@@ -93,3 +75,32 @@ class YinYang(MemoryDataset):
         inside = torch.hypot(x - self.radius_big, y - self.radius_big) <= self.radius_big
         extent = (0.0, 2 * self.radius_big, 0.0, 2 * self.radius_big)
         return torch.stack([x, y, 1 - x, 1 - y], dim=1), inside, extent
+
+
+def sample(size: int, seed: int, small: float, big: float) -> tuple[np.ndarray, np.ndarray]:
+    """Values [size, 4] and labels [size] of the symbol of those radii.
+
+    A class is drawn, then points until one falls into it, so that classes are balanced.
+    """
+    random = np.random.RandomState(seed)
+    points = np.empty((size, 2))
+    labels = np.empty(size, dtype=np.int64)
+    for index in range(size):
+        goal = random.randint(YinYang.num_classes)
+        while True:
+            point = random.rand(2) * 2 * big
+            inside = np.hypot(*(point - big)) <= big
+            if inside and classify(*point, small, big) == goal:
+                break
+        points[index], labels[index] = point, goal
+    return np.concatenate([points, 1 - points], axis=1), labels
+
+
+def classify(x: float, y: float, small: float, big: float) -> int:
+    """The class of a point of the symbol of those radii."""
+    right = np.hypot(x - 1.5 * big, y - big)
+    left = np.hypot(x - 0.5 * big, y - big)
+    if right < small or left < small:
+        return 2
+    upper = y > big and right > 0.5 * big
+    return int(right <= small or small < left <= 0.5 * big or upper)

@@ -85,13 +85,14 @@ def _scan(
     binary = not (p.multiple or smooth or measured is not None)
     learns, packed = torch.is_grad_enabled(), kernel == "numba" and binary
     again = packed and recurrent is None and current.shape[0] < steps  # cheaper than to keep them
+    surrogate = learns and not again and not p.exact
     asked = switches(
         p,
         smooth,
         packed=packed,
-        margin=wanted["margin"] or (learns and not again),
+        margin=wanted["margin"] or surrogate,
         membrane=wanted["membrane"],
-        synaptic=wanted["synaptic"],
+        synaptic=wanted["synaptic"] or (learns and p.exact),
         history=learns and table.requires_grad,
     )
     shape = [p.surrogate.p, p.surrogate.q] if isinstance(p.surrogate, Formula) else [1.0, 1.0]
@@ -196,8 +197,10 @@ def _checked(
     steps = shape[0] if steps is None else steps
     if shape[0] != steps and (shape[0] != 1 or isinstance(current, Projection)):
         raise ValueError(f"current: it has {shape[0]} steps, not {steps} or one for all")
-    if smooth and (p.refractory_steps or p.multiple or measured is not None):
-        raise ValueError("smooth: it goes with binary spikes, without refractory steps")
+    if smooth and (p.refractory_steps or p.multiple or p.exact or measured is not None):
+        raise ValueError(
+            "smooth: it goes with binary spikes of a surrogate, without refractory steps"
+        )
     return steps
 
 

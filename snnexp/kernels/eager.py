@@ -6,7 +6,7 @@ It needs no compiler and runs on every device; `fused` does the same faster on a
 import torch
 from torch import Tensor
 
-from snnexp.kernels.surrogates import FORMULAS, on_tensors
+from snnexp.kernels.surrogates import FLATTEST, FORMULAS, on_tensors
 from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
 
 
@@ -99,7 +99,7 @@ def backward(
     if to_spikes is not None and behind is not None:
         to_spikes = torch.matmul(to_spikes, behind)
     back = torch.zeros_like(initial) if to_state is None else to_state.clone()
-    v, i, f, _ = back.unbind(0)
+    v, i, f, d = back.unbind(0)
     whole = lines == steps or recurrent is not None
     out = initial.new_zeros(steps if whole else lines, *initial.shape[1:])
     to_table = torch.zeros_like(table[: len(table) if s.history else 0])
@@ -110,24 +110,29 @@ def backward(
         after, w_ = v.clone() if s.history else v, None
         k = h = None
         if s.spiking:
-            u, k = margin[t], spikes[t]
-            slope = bump(u, *shape, 1.0)
-            if s.refractory_steps:
-                h = held[t]
-                slope = slope * (1 - h)
-            if not given and s.attached:
-                if s.hard:
-                    f.addcmul_(v, to - u - threshold)
-                else:
-                    f.addcmul_(v, amount, value=-1)
+            k, h = spikes[t], held[t] if s.refractory_steps else None
+            if not s.exact:
+                u = margin[t]
+                slope = bump(u, *shape, 1.0)
+                slope = slope if h is None else slope * (1 - h)
+                if not given and s.attached:
+                    if s.hard:
+                        f.addcmul_(v, to - u - threshold)
+                    else:
+                        f.addcmul_(v, amount, value=-1)
             for gradient in (to_spikes, to_counts):
                 if gradient is not None:
                     f.add_(gradient if gradient is to_counts else gradient[t])
-            if not given and s.hard:
+            if s.exact:
+                drive = margin[t] if not s.delayed else margin[t - 1] if t else initial[1]
+                before = spikes[t - 1] if t else initial[2]
+                w_ = _moved_back(drive, table, v, f, d, k, h, before)
+            if s.hard and (s.exact or not given):
                 v.mul_(1 - k)
                 if h is not None:
                     v.mul_(1 - h)
-            w_ = slope.mul_(f)
+            if not s.exact:
+                w_ = slope.mul_(f)
             if to_margin is not None:
                 w_.add_(to_margin[t])
         w = v if w_ is None else v + w_
@@ -160,8 +165,35 @@ def backward(
         to_recurrent = out[0].t() @ initial[2]
         to_recurrent += out[1:].flatten(0, 1).t() @ spikes[:-1].flatten(0, 1)
         out = out if lines == steps else out.sum(0, keepdim=True)[:lines]
-    back[3] = 0
+    if not s.exact:
+        back[3] = 0
     return out, initial.new_empty(initial.shape[2], 0), to_table, to_recurrent, back
+
+
+def _moved_back(
+    drive: Tensor,
+    table: Tensor,
+    v: Tensor,
+    f: Tensor,
+    d: Tensor,
+    k: Tensor,
+    h: Tensor | None,
+    before: Tensor,
+) -> Tensor:
+    """Gradient of w(t) through the time of a spike; d, that of its shift, becomes the last step's.
+
+    f: what a spike of this step would change, which counts for the one that moves into it, too.
+    """
+    _, keep, gain, drift, threshold, _, _, to = table.unbind(0)
+    push = gain * drive + drift
+    slope = push - (1 - keep) * threshold
+    after = push - (1 - keep) * to
+    spiked = k > 0
+    total = d - after * v - f * spiked
+    rate = torch.where(spiked & (slope > 0), 1 / slope.clamp(min=FLATTEST), 0.0)
+    w = -total * rate
+    d.copy_(before * f if h is None else before * f + total * (h * ~spiked))
+    return w
 
 
 def _add_to_table(
@@ -189,7 +221,7 @@ def _add_to_table(
     }
     if u is not None and k is not None:
         parts["threshold"] = -u
-        if not given and s.hard:
+        if s.hard and (s.exact or not given):
             parts["to"] = v * (k if h is None else torch.maximum(k, h))
         elif not given:
             parts["amount"] = -v * k

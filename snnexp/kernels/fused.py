@@ -136,7 +136,8 @@ def backward(
         to_recurrent,
         _flat(out),
     )
-    state[3] = 0
+    if not switches.exact:
+        state[3] = 0
     to_table = grads.view(shares, grads.shape[1], tile.shape[1] // size, size).sum((0, 2))
     return out, _sum(to_weight, not narrow), to_table, _sum(to_recurrent, True), state
 

@@ -22,10 +22,10 @@ from snnexp.kernels.bits import (
     project_rows,
     unpack,
 )
-from snnexp.kernels.surrogates import FORMULAS
+from snnexp.kernels.surrogates import FLATTEST, FORMULAS
 
 SPIKING, HARD, DELAYED, ATTACHED, BEFORE, MULTIPLE, SMOOTH, REFRACTORY = range(8)
-FORMULA, LATE, DIRECT = range(8, 11)
+FORMULA, LATE, DIRECT, STRICT, EXACT = range(8, 13)
 """Places in `flags`, which are `Switches`."""
 A, B, G, C, THRESHOLD, AMOUNT, L, TO = range(8)
 """Rows of the table, as `switches.NUMBERS` orders them."""
@@ -328,7 +328,7 @@ def _add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, gi
         gt = grads[THRESHOLD]
         for n in range(m):
             gt[n] -= ub[n]
-        if not given:
+        if not given or flags[EXACT]:
             ta, to = grads[AMOUNT], grads[TO]
             if flags[HARD]:
                 for n in range(m):
@@ -368,6 +368,27 @@ def _spike_back(u, k, h, table, flags, numbers, given, v, f, s, ub):
                     v[n] *= one - h[n]
     for n in range(m):
         ub[n] = f[n] * s[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _moved_back(drive, before, k, h, table, held, v, f, d, ub):
+    """As `eager._moved_back`; v becomes the gradient of w but for a spike's part, ub is that."""
+    zero, one, least = v.dtype.type(0), v.dtype.type(1), v.dtype.type(FLATTEST)
+    b, g, c, threshold, to = table[B], table[G], table[C], table[THRESHOLD], table[TO]
+    for n in range(len(v)):
+        push = g[n] * drive[n] + c[n]
+        total = d[n] - (push - (one - b[n]) * to[n]) * v[n]
+        ub[n] = zero
+        kept = zero
+        if k[n] > zero:
+            slope = push - (one - b[n]) * threshold[n]
+            if slope > zero:
+                ub[n] = (f[n] - total) / max(slope, least)
+            v[n] = zero
+        elif held and h[n] > zero:
+            kept = total
+            v[n] = zero
+        d[n] = kept + before[n] * f[n]
 
 
 @njit(fastmath=FAST, error_model="numpy", forceinline=True)
@@ -411,6 +432,15 @@ def _spikes_of(t, first, last, size, words, spikes, k):
             unpack(words[t, s], k[(s - first) * size : (s - first + 1) * size])
     else:
         _copy(spikes[t, first * size : last * size], k)
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _spikes_before(t, first, last, size, words, spikes, initial, k):
+    """Those of the step before t."""
+    if t == 0 or len(words) + len(spikes) == 0:
+        _copy(initial[2, first * size : last * size], k[: (last - first) * size])
+    else:
+        _spikes_of(t - 1, first, last, size, words, spikes, k[: (last - first) * size])
 
 
 @njit(fastmath=FAST, error_model="numpy", forceinline=True)
@@ -465,7 +495,7 @@ def _backward_block(
     fan = np.empty((4, to_synapse.shape[1] if narrow else 0), kind)
     spiking, recurrent, learning = flags[SPIKING], len(weight) > 0, len(history) > 0
     packed = len(words) > 0
-    again = spiking and len(margin) == 0
+    again = spiking and len(margin) == 0 and not flags[EXACT]
     offset = low if again else 0
     if again:
         margin = np.empty((steps, high - low), kind)
@@ -498,12 +528,19 @@ def _backward_block(
                     each = to_counts[start:end]
                     for n in range(m):
                         f[n] += each[n]
-                if flags[HARD] or learning:
+                if flags[HARD] or learning or flags[EXACT]:
                     _spikes_of(t, first, last, size, words, spikes, km)
                 if flags[REFRACTORY] > 0:
                     _spikes_of(t, first, last, size, held, spikes, hm)
-                u = margin[t, start - offset : end - offset]
-                _spike_back(u, km, hm, table, flags, numbers, given, v, f, s[:m], um)
+                if flags[EXACT]:
+                    _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
+                    row = t - 1 if flags[DELAYED] else t
+                    drive = margin[row, start:end] if row >= 0 else initial[1, start:end]
+                    shift, held_back = state[3, start:end], flags[REFRACTORY] > 0
+                    _moved_back(drive, kept_z[:m], km, hm, table, held_back, v, f, shift, um)
+                else:
+                    u = margin[t, start - offset : end - offset]
+                    _spike_back(u, km, hm, table, flags, numbers, given, v, f, s[:m], um)
                 _plus(um, to_margin, t, start, end)
                 for n in range(m):
                     wm[n] = v[n] + um[n]
@@ -521,10 +558,7 @@ def _backward_block(
                 kept_v = history[0, t - 1, start:end] if t else initial[0, start:end]
                 _copy(history[1, t - 1, start:end] if t else initial[1, start:end], kept_i[0, :m])
                 _copy(history[1, t, start:end], kept_i[1, :m])
-                if t and spiking:
-                    _spikes_of(t - 1, first, last, size, words, spikes, kept_z[:m])
-                else:
-                    _copy(initial[2, start:end], kept_z[:m])
+                _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
                 block = grads[:, :m]
                 _add_to_table(block, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
             here = lines[first - low // size : last - low // size]

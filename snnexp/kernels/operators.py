@@ -177,9 +177,9 @@ def scan_backward(
     """The adjoint of `scan`: gradients of current, weight, table, recurrent weight, initial state.
 
     current: where one step stood for all. record: words, spikes, margin (made again where it is
-    empty), history and held as `scan` filled them. to_spikes: with `behind`, the weight of the layer
-    behind, this is the gradient of that layer's current. lines: steps of the current's gradient:
-    all, 1 for their sum, or 0 if nobody asks for it.
+    empty; of `exact` neurons the synaptic current), history and held as `scan` filled them.
+    to_spikes: with `behind`, the weight of the layer behind, this is the gradient of that layer's
+    current. lines: steps of the current's gradient: all, 1 for their sum, or 0 if nobody asks.
     """
     gradients = (to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state)
     return _kernel(kernel).backward(
@@ -204,11 +204,12 @@ def _(table, current, sent, start, weight, recurrent, initial, record, given, *r
 
 def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
     table, current, sent, start, _, weight, recurrent, initial, _, given, *rest = inputs
-    spikes, _, margin, _, _, history, _, words, held = output
+    spikes, _, margin, _, synaptic, history, _, words, held = output
     ctx.set_materialize_grads(False)
     none = margin[:0]
     packed = Switches(*rest[0]).packed
-    record = (words, none if packed else spikes, margin, history, held)
+    kept = synaptic if Switches(*rest[0]).exact else margin
+    record = (words, none if packed else spikes, kept, history, held)
     ctx.rest = rest
     ctx.static = current is not None and len(current) < rest[2]
     current = current if ctx.static else None

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from snnexp.kernels.scan import Measured, NeuronParameters, Number, Scan, State
-from snnexp.kernels.surrogates import Formula
+from snnexp.kernels.surrogates import FLATTEST, Formula
 
 
 def scan(
@@ -22,25 +22,32 @@ def scan(
     """Run `NeuronParameters`' update over current [time, batch, neuron], see `kernels.scan`."""
     p = parameters
     v, i, z, r = p.at_rest(current, *current.shape[1:]) if state is None else state
-    first = z
+    first, d = z, r - r.detach()
     spikes, traces, margins, synaptics = [], [], [], []
     for t, x in enumerate(current.unbind(0)):
         if recurrent is not None:
             x = torch.addmm(x, z, recurrent.t())
+        drive = i
         w, i = _integrate(v, i, z, x, p)
+        drive = drive if p.delayed else i
         seen = None if measured is None or measured.membrane is None else measured.membrane[t]
         w = w if seen is None else straight_through(w, seen)
         v = w
         if p.surrogate is not None:
             u = w - p.threshold
             held = (r > 0).to(w.dtype) if p.refractory_steps else None
-            z = _spike(u, w, p, smooth)
+            fire = _spike if not p.exact else _threshold
+            before, z = z, fire(u, w, p, smooth)
             z = z if held is None else z * (1 - held)
             z = z if measured is None else straight_through(z, measured.spikes[t])
             if held is not None:
                 fired = (z.detach() > 0).to(w.dtype)
                 r = (1 - fired) * (r - 1).relu() + fired * p.refractory_steps
-            v = _reset(w, z, held, p) if seen is None else w
+            if p.exact:
+                v, z, d = _moved(w, u, drive, z, before, held, d, p)
+                v = v if seen is None else straight_through(v, seen)
+            else:
+                v = _reset(w, z, held, p) if seen is None else w
             spikes.append(z)
             margins.append(u)
         traces.append(w if p.before_reset else v)
@@ -48,7 +55,7 @@ def scan(
     if p.returns_late:
         spikes = [first, *spikes[:-1]]
     return Scan(
-        state=torch.stack([v, i, z, r]),
+        state=torch.stack([v, i, z, r + d if p.exact else r]),
         spikes=torch.stack(spikes) if spikes else None,
         membrane=torch.stack(traces) if membrane else None,
         margin=torch.stack(margins) if margin and margins else None,
@@ -83,6 +90,37 @@ def _spike(u: Tensor, w: Tensor, p: NeuronParameters, smooth: bool) -> Tensor:
         count = z * torch.floor(w / p.threshold).clamp(min=1)
         z = straight_through(z, count)
     return z
+
+
+def _threshold(u: Tensor, w: Tensor, p: NeuronParameters, smooth: bool) -> Tensor:
+    assert p.surrogate is not None
+    return p.surrogate.spike(u.detach(), p.strict)
+
+
+def _moved(
+    w: Tensor,
+    u: Tensor,
+    drive: Tensor,
+    z: Tensor,
+    before: Tensor,
+    held: Tensor | None,
+    d: Tensor,
+    p: NeuronParameters,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """V, the spikes and by how much the last of them moves, of `exact` neurons; d's value is 0.
+
+    before: the spikes of the step before, which move into this one.
+    """
+    z, before, held = z.detach(), before.detach(), torch.zeros_like(z) if held is None else held
+    with torch.no_grad():
+        push = p.gain * drive + p.drift
+        slope = push - (1 - p.keep_mem) * p.threshold
+        rate = torch.where(slope > 0, 1 / slope.clamp(min=FLATTEST), 0.0)
+        after = push - (1 - p.keep_mem) * p.to
+    new = torch.where(z > 0, -(u - u.detach()) * rate, d * held)
+    clamp = torch.maximum(z, held)
+    v = w * (1 - clamp) + clamp * (p.to - after * new)
+    return v, z + before * d - z * new, new
 
 
 def _reset(w: Tensor, z: Tensor, held: Tensor | None, p: NeuronParameters) -> Tensor:

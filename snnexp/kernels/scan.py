@@ -34,6 +34,11 @@ class NeuronParameters:
     multiple: H times floor(w(t) / threshold), so that a neuron may spike several times in a step.
     rest: v before the first step. attached: the reset carries a gradient. before_reset: the trace
     of the membrane is w, else v. returns_late: a step returns the spike of the step before.
+    exact: no surrogate; gradients go through the time of a spike (EventProp, Wunderlich & Pehle
+    2021). A change dw(t) at a spike moves it by d(t) = -dw(t) / m steps, m being the slope of w at
+    the threshold and p that of v behind the reset. A spike that moves by d is
+    z(t) - d sent at t and d sent at t+1, and v then starts from to - p d. Exact up to the grid, for
+    any linear synapse. For hard resets; a loss of the neuron's own membrane lacks its jump there.
     """
 
     keep_mem: Number
@@ -54,6 +59,14 @@ class NeuronParameters:
     attached: bool = False
     before_reset: bool = False
     returns_late: bool = False
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        late = not isinstance(self.late, Tensor) and self.late != 0
+        if self.exact and (not self.hard or self.multiple or late or self.returns_late):
+            raise ValueError(
+                "exact: it goes with binary spikes and a hard reset that is not delayed"
+            )
 
     @cached_property
     def constant(self) -> bool:
@@ -112,6 +125,7 @@ def switches(
         late=int(late),
         direct=int(direct),
         strict=int(p.strict),
+        exact=int(p.exact),
         packed=int(packed),
         margin=int(margin),
         membrane=int(membrane),

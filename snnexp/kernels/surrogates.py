@@ -18,6 +18,9 @@ from torch import Tensor
 
 from snnexp.checks import require_positive
 
+FLATTEST = 1e-6
+"""The slope per step, at the threshold, below which exact gradients grow no further."""
+
 
 class Surrogate(ABC):
     """The derivative that stands in for the step's; x = v - threshold, without unit."""

@@ -28,7 +28,7 @@ class Source(NamedTuple):
 class Switches(NamedTuple):
     """What a kernel's update does, and what it records, as whole numbers.
 
-    Up to `strict` they say how `NeuronParameters` is gone through: `formula` is the surrogate's
+    Up to `exact` they say how `NeuronParameters` is gone through: `formula` is the surrogate's
     place in `FORMULAS`, `late` whether that number can differ from 0, `direct` that w(t) is just
     keep_mem v(t-1) + x(t). The others say which records are filled: spikes as bits, the margin, the
     membrane, the synaptic current, and v and i for the gradients of the table.
@@ -46,6 +46,7 @@ class Switches(NamedTuple):
     late: int
     direct: int
     strict: int
+    exact: int
     packed: int
     margin: int
     membrane: int

@@ -265,6 +265,9 @@ class CubaLIF(Neuron):
     Then z(t) = H(v~ - threshold) with H(0) = 0, and v(t) = reset at a spike, else v~.
     tau_ref: for ceil(tau_ref / dt) steps after a spike v is held at `reset` while i goes on.
     The recorded membrane is v(t), after its reset. `detach_reset`: the reset carries no gradient.
+    gradient: `surrogate`, or `eventprop`, exact up to the grid (Wunderlich & Pehle 2021): through
+    the times of spikes, of which `kernels.NeuronParameters.exact` states the rule; the surrogate
+    and `detach_reset` then count for nothing, and neither do losses of spike counts.
     """
 
     def __init__(
@@ -280,11 +283,13 @@ class CubaLIF(Neuron):
         reset: float,
         method: str,
         normalized: bool,
+        gradient: str,
         detach_reset: bool,
         recurrent: bool,
         surrogate: Surrogate,
     ):
         _require_spiking(dt, tau_ref, threshold, reset)
+        require_choice(("surrogate", "eventprop"), gradient=gradient)
         require(threshold > leak, f"threshold: {threshold!r}; it must lie above leak = {leak!r}")
         constants = cuba_parameters(
             dt,
@@ -298,7 +303,8 @@ class CubaLIF(Neuron):
             hard=True,
             refractory_steps=dead_steps(tau_ref, dt),
             surrogate=surrogate,
-            attached=not detach_reset,
+            attached=not detach_reset and gradient == "surrogate",
+            exact=gradient == "eventprop",
         )
         super().__init__(size=size, dt=dt, recurrent=recurrent, constants=constants)
         self.surrogate = surrogate

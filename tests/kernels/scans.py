@@ -25,9 +25,16 @@ CUBA = [
         ("euler", "exponential"), (0.0, 6e-6), (0.0, 0.2), (0.0, -0.3), (True, False)
     )
 ]
+EXACT = [
+    {"method": method, "tau_ref": tau_ref, "leak": leak, "reset": reset, "gradient": "eventprop"}
+    for method, tau_ref, leak, reset in product(
+        ("euler", "exponential"), (0.0, 6e-6), (0.0, 0.2), (0.0, -0.3)
+    )
+]
 SPIKING = {
     **{f"lif {s}": made.lif(size=1, **s).constants for s in LIF},
     **{f"cuba {s}": made.cuba_lif(size=1, normalized=False, **s).constants for s in CUBA},
+    **{f"exact {s}": made.cuba_lif(size=1, normalized=False, **s).constants for s in EXACT},
     **{f"iaf {m}": made.iaf(size=1, multiple=m).constants for m in (False, True)},
 }
 INTEGRATORS = {

@@ -50,6 +50,7 @@ cuba_lif = partial(
     tau_ref=0.0,
     threshold=1.0,
     reset=0.0,
+    gradient="surrogate",
     detach_reset=True,
     recurrent=False,
     surrogate=SuperSpike(slope=5.0),

@@ -1,0 +1,5 @@
+"""Data sets."""
+
+from snnexp.hxtorch.snn.datasets import yinyang
+
+__all__ = ["yinyang"]
