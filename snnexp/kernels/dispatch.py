@@ -198,7 +198,9 @@ def _checked(
     if shape[0] != steps and (shape[0] != 1 or isinstance(current, Projection)):
         raise ValueError(f"current: it has {shape[0]} steps, not {steps} or one for all")
     if smooth and (p.refractory_steps or p.multiple or p.exact or measured is not None):
-        raise ValueError("smooth: it goes with binary spikes of a surrogate, without refractory steps")
+        raise ValueError(
+            "smooth: it goes with binary spikes of a surrogate, without refractory steps"
+        )
     return steps
 
 

@@ -175,8 +175,8 @@ def scan_backward(
     """The adjoint of `scan`: gradients of current, weight, table, recurrent weight, initial state.
 
     current: where one step stood for all. record: words, spikes, margin (made again where it is
-    empty; of `exact` neurons the synaptic current), history and held as `scan` filled them. lines: steps of the
-    current's gradient: all, 1 for their sum, or 0 if nobody asks for it.
+    empty; of `exact` neurons the synaptic current), history and held as `scan` filled them. lines:
+    steps of the current's gradient: all, 1 for their sum, or 0 if nobody asks for it.
     """
     gradients = (to_spikes, to_counts, to_margin, to_membrane, to_synaptic, to_state)
     return _kernel(kernel).backward(

@@ -64,7 +64,9 @@ class NeuronParameters:
     def __post_init__(self) -> None:
         late = not isinstance(self.late, Tensor) and self.late != 0
         if self.exact and (not self.hard or self.multiple or late or self.returns_late):
-            raise ValueError("exact: it goes with binary spikes and a hard reset that is not delayed")
+            raise ValueError(
+                "exact: it goes with binary spikes and a hard reset that is not delayed"
+            )
 
     @cached_property
     def constant(self) -> bool:

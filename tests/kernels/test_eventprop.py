@@ -24,7 +24,7 @@ def membrane(v, i, t):
 
 
 def crossing(v, i, span):
-    """When the membrane first reaches 1 within `span` s, or None; its one peak bounds the search."""
+    """When the membrane first reaches 1 within `span` s, or None; it has one peak."""
     c = i * TAU_SYN / (TAU_MEM - TAU_SYN)
     a = v + c  # the membrane is a e^(-t / tau_mem) - c e^(-t / tau_syn)
     if c <= 0 or a <= 0:
@@ -59,7 +59,7 @@ def hidden_events(hidden, out):
 
 
 def trace_loss(hidden, out):
-    """The integral over time of the integrators' squared membranes, of the first less the second."""
+    """The mean over time of the integrators' squared membranes, of the first less the second."""
     grid = (np.arange(60000) + 0.5) * END / 60000
     total = 0.0
     for sign, events in zip((1, -1), hidden_events(hidden, out), strict=True):
@@ -87,7 +87,9 @@ def on_grid(loss, steps, kernel):
     sent = kernels.scan(Dense(spikes).project(weights[0]), lif, kernel=kernel).dense().spikes
     current = torch.nn.functional.linear(sent, weights[1])
     if loss is trace_loss:
-        trace = kernels.scan(current, made.cuba_li(size=1, **taus).constants, kernel=kernel).membrane
+        trace = kernels.scan(
+            current, made.cuba_li(size=1, **taus).constants, kernel=kernel
+        ).membrane
         value = (trace[:, 0] ** 2 @ torch.tensor([1.0, -1.0]).double()).sum() / steps
     else:
         fired = kernels.scan(current, lif, kernel=kernel).dense().spikes

@@ -11,7 +11,6 @@ from snnexp.kernels.scan import switches
 from tests.kernels.scans import INTEGRATORS, SPIKING
 from tests.models import made
 
-
 CUBA = next(name for name in SPIKING if name.startswith("cuba") and "6e-06" in name)
 
 
