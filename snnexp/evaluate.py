@@ -1,7 +1,9 @@
-"""`python -m snnexp.evaluate run=DIR [overrides]`: a trained run, measured anew.
+"""`python -m snnexp.evaluate run=DIR [chips=N] [overrides]`: a trained run, measured anew.
 
 Overrides are those of the command line: another backend, data split sizes, encoder noise. The
 network and its weights are the run's; the result is printed and kept in `DIR/evaluations/`.
+`chips=N` stands for `backend.test_chips=N` (with backend=bss2_mock): the test split is measured on
+N chips; metrics are their means, `test/accuracy_chips_sd` is the deviation of their accuracies.
 Operations are ACs or MACs by NeuroBench's rule, from what a batch (`eval_batch_size`) holds.
 """
 
@@ -52,7 +54,7 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
         deterministic=True,
     )
     data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)
-    metrics = score(trainer, classifier, data)
+    metrics = score(trainer, classifier, data) | classifier.network.backend.describe()
     return metrics | {"overrides": overrides} | about(cfg.seed, classifier.device)
 
 
@@ -82,8 +84,11 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     given = [text.removeprefix("run=") for text in arguments if text.startswith("run=")]
     rest = [text for text in arguments if not text.startswith("run=")]
+    rest = [f"backend.test_{text}" if text.startswith("chips=") else text for text in rest]
     if len(given) != 1 or "--help" in rest:
-        sys.exit("usage: python -m snnexp.evaluate run=DIR [group=option] [key=value] ...")
+        sys.exit(
+            "usage: python -m snnexp.evaluate run=DIR [chips=N] [group=option] [key=value] ..."
+        )
     console.quieten_lightning()
     try:
         metrics = evaluate(given[0], rest)

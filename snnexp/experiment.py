@@ -236,18 +236,16 @@ def score(
 
 
 def _test(trainer: pl.Trainer, classifier: Classifier, data: Data) -> None:
-    """As often as the backend is noisy: means, and the deviation of the accuracy."""
-    runs = []
-    for repetition in range(classifier.network.backend.repeats):
-        classifier.network.backend.repetition = repetition
+    """In as many trials as the backend asks for: metrics are means, with deviations of accuracy."""
+    backend, runs = classifier.network.backend, []
+    for trial in range(backend.trials):
+        backend.choose(trial)
         trainer.test(classifier, data, verbose=False)
         runs.append({n: v for n, v in classifier.metrics.items() if n.startswith("test/")})
-    classifier.network.backend.repetition = 0
+    backend.choose(None)
     if len(runs) > 1:
-        means = {name: statistics.fmean(run[name] for run in runs) for name in runs[0]}
-        accuracies = [run["test/accuracy"] for run in runs]
-        means |= {"test/accuracy_sd": statistics.stdev(accuracies), "test/repeats": len(runs)}
-        classifier.metrics |= means
+        classifier.metrics |= {n: statistics.fmean(run[n] for run in runs) for n in runs[0]}
+        classifier.metrics |= backend.deviations([run["test/accuracy"] for run in runs])
 
 
 def build_trainer(

@@ -1,5 +1,6 @@
 """BrainScaleS-2: the model as hxtorch's mock runs it, or a chip emulated in the loop."""
 
+import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,12 @@ from snnexp.inputs import Dense, Inputs, Train
 from snnexp.kernels import Measured, State
 from snnexp.kernels.reference import straight_through
 from snnexp.models.network import Layer
-from snnexp.models.neurons import Neuron
+from snnexp.models.neurons import Circuit, Neuron
+
+RANGES = {"tau_mem": (0.5e-6, 60e-6), "tau_syn": (0.3e-6, 30e-6)}
+"""Time constants that circuits can be calibrated to, in s on the chip (calix)."""
+BIOLOGICAL = 1e-4
+"""From this step on, in s, a model's time is biological, which the chip runs 1000 times faster."""
 
 TRAINING = ("float", "quantisation_aware", "noise_aware", "in_the_loop")
 
@@ -28,10 +34,14 @@ class Bss2(Ideal):
     `float`, the model; `quantisation_aware`, the model with the chip's weights; `noise_aware`, a
     fresh chip for each batch; `in_the_loop`, the chip. In the latter two the chip's spikes and
     membranes go forward, the model's gradient goes back.
-    chip_seed: draws the chip's circuits, and nothing else does. repeats: how often the test split
-    is measured. weight_scale: LSB of a weight of 1. rounding: of weights, `nearest` (half away
-    from zero) or `truncate`. substeps: emulated steps in one of the model's.
-    Raises ValueError for neurons that the chip has not.
+    chip_seed: draws the chip's circuits, and nothing else does.
+    repeats: how often the test split is measured on a chip. test_chips: a number of chips for
+    that, other ones for every chip_seed (N chips have the seeds N chip_seed, N chip_seed + 1, ...);
+    None for the chip itself.
+    weight_scale: LSB of a weight of 1. rounding: of weights, `nearest` (half away from zero) or
+    `truncate`. substeps: emulated steps in one of the model's. acceleration: the model's time
+    over the chip's; None: 1000 where a step is at least 0.1 ms, else 1.
+    Raises ValueError for neurons that the chip has not, and for time constants out of `RANGES`.
     """
 
     takes_values = False
@@ -47,9 +57,11 @@ class Bss2(Ideal):
         training: str,
         chip_seed: int,
         repeats: int,
+        test_chips: int | None,
         weight_scale: float,
         rounding: str,
         substeps: int,
+        acceleration: float | None,
         preset: Preset,
         converter: Converter,
     ):
@@ -67,42 +79,92 @@ class Bss2(Ideal):
         require_choice(("nearest", "truncate"), rounding=rounding)
         require_whole(0, chip_seed=chip_seed)
         require_whole(1, repeats=repeats, substeps=substeps)
+        if test_chips is not None:
+            require_whole(1, test_chips=test_chips)
         require_positive("LSB", weight_scale=weight_scale)
+        if acceleration is not None:
+            require_positive(acceleration=acceleration)
         self.level, self.training, self.rounding = level, training, rounding
         self.chip_seed, self.weight_scale, self.substeps = chip_seed, weight_scale, substeps
-        self.repeats = repeats if level == "chip" else 1
+        self.repeats, self.repetition = repeats, 0
+        chips = range(chip_seed * (test_chips or 1), (chip_seed + 1) * (test_chips or 1))
+        self.test_chips = chips if level == "chip" else range(1)
+        self.trials = len(chips) * repeats if level == "chip" else 1
         self.takes_values = level == "reference"
-        self.preset, self.converter = preset, converter
+        self.preset, self.converter, self.acceleration = preset, converter, acceleration
+        self._chip = chip_seed
         self._names: dict[Neuron, str] = {}
+        self._circuits: dict[str, Circuit] = {}
         self._populations: dict[str, Population] = {}
         self._noise = torch.Generator().manual_seed(0)
 
     def prepare(self, layers: Mapping[str, Layer]) -> None:
-        for name, layer in layers.items():
-            what = "readout" if name == "readout" else "neuron"
-            require(
-                self.level == "reference" or layer.neuron.circuit is not None,
-                f"{what}: {type(layer.neuron).__name__}, but the chip's neurons are current-based; "
-                "choose model=cuba_lif or model=cuba_iaf, and model/readout=cuba_li",
-            )
+        dt = layers["readout"].neuron.dt  # of all
+        faster = self.acceleration or (1000.0 if dt >= BIOLOGICAL else 1.0)
+        self.dt, self.faster = dt / faster, faster
         self._names |= {layer.neuron: name for name, layer in layers.items()}
-        self.dt = layers["readout"].neuron.dt
+        if self.level == "chip":
+            for name, layer in layers.items():
+                self._circuits[name] = self._circuit(name, layer.neuron, faster)
+
+    def _circuit(self, name: str, neuron: Neuron, acceleration: float) -> Circuit:
+        """The neuron's circuit, in the chip's time."""
+        what = "readout" if name == "readout" else "neuron"
+        circuit = neuron.circuit
+        if circuit is None:
+            raise ValueError(
+                f"{what}: {type(neuron).__name__}, but the chip's neurons are current-based; "
+                "choose model=cuba_lif or model=cuba_iaf, and model/readout=cuba_li"
+            )
+        for key, (least, most) in RANGES.items():
+            tau = getattr(circuit, key)
+            require(
+                least <= tau / acceleration <= most,
+                f"{what}.{key}: {tau!r} s; it must lie between {least * acceleration:.3g} and "
+                f"{most * acceleration:.3g} s on a chip that is {acceleration:g} times faster; "
+                "change it, or set backend.acceleration",
+            )
+        return circuit.faster(acceleration)
 
     def begin(self, seed: int, epoch: int, purpose: str, device: torch.device) -> None:
         purpose = f"chip/{purpose}/{self.repetition}"
         self._noise = randomness.generator(seed, epoch, purpose, str(device))
 
+    def choose(self, trial: int | None) -> None:
+        """Chip by chip, each as often as `repeats`; None: the chip of `chip_seed`."""
+        if self.level == "reference":
+            return
+        chip, self.repetition = divmod(trial or 0, self.repeats)
+        self.use_chip(self.chip_seed if trial is None else self.test_chips[chip])
+
     def use_chip(self, seed: int) -> None:
-        """Go on with the chip of another seed."""
-        self.chip_seed, self._populations = seed, {}
+        """Go on with the chip of this seed."""
+        if seed != self._chip:
+            self._chip, self._populations = seed, {}
+
+    def deviations(self, accuracies: list[float]) -> dict[str, Any]:
+        """Over all trials, and over chips of each one's mean, which are listed too."""
+        every = [accuracies[n : n + self.repeats] for n in range(0, self.trials, self.repeats)]
+        chips = [statistics.fmean(trials) for trials in every]
+        found: dict[str, Any] = {"test/accuracy_sd": statistics.stdev(accuracies)}
+        if len(chips) > 1:
+            found |= {
+                "test/accuracy_chips_sd": statistics.stdev(chips),
+                "test/accuracy_chips": chips,
+            }
+        return found
 
     def describe(self) -> dict[str, Any]:
         if self.level == "reference":
             return {"chip/preset": "reference"}
-        return {"chip/preset": self.preset.name, "chip/seed": self.chip_seed}
+        return {
+            "chip/preset": self.preset.name,
+            "chip/seed": self.chip_seed,
+            "chip/tested": len(self.test_chips),
+        }
 
     def weight(self, weight: Tensor) -> Tensor:
-        """Of `reference` as it stands, else in whole LSB up to 63; all of the gradient goes back."""
+        """Of `reference` as it stands, else in whole LSB up to 63; all the gradient goes back."""
         if self.level == "reference" or self.preset.weight_bits is None:
             return weight
         scaled = (weight.detach() * self.weight_scale).clamp(-LIMIT, LIMIT)
@@ -138,7 +200,7 @@ class Bss2(Ideal):
         arriving = inputs if isinstance(inputs, Spikes) else Spikes.of_grid(inputs, grid)
         weight = self.weight(layer.weight)
         recurrent = None if neuron.recurrent is None else self.weight(neuron.recurrent)
-        before, chip_before = (None, None) if state is None else state
+        before, chip_before = (None, None) if state is None else (state[0], state[1])
         population = self._population(layer, grid)
         with torch.no_grad():
             recording = population.run(
@@ -152,7 +214,7 @@ class Bss2(Ideal):
             assert recording.membrane is not None
             trace = self.converter.read(recording.membrane, population, grid, self._noise)
             seen = None
-            if isinstance(recording.spikes, Tensor):
+            if recording.spikes is not None:
                 seen = Spikes.measured(recording.spikes, grid, self.preset.jitter, self._noise)
         scan = kernels.scan(
             layer.synapse(arriving, weight),
@@ -169,6 +231,7 @@ class Bss2(Ideal):
         if seen is not None:
             assert isinstance(scan.spikes, Tensor)
             train = Spikes(scan.spikes, seen.sent)
+        assert isinstance(scan.state, Tensor) and isinstance(recording.state, Tensor)
         return LayerActivity(train, scan.membrane, scan.margin), (scan.state, recording.state)
 
     def delayed(self, sent: Inputs | Train, arrived: Dense, seconds: Tensor) -> Dense:
@@ -177,30 +240,30 @@ class Bss2(Ideal):
             return arrived
         grid = self._grid(sent)
         source = sent if isinstance(sent, Spikes) else Spikes.of_grid(sent, grid)
-        return source.later(arrived.spikes, seconds, grid)
+        return source.later(arrived.spikes, seconds / self.faster, grid)
 
     def _grid(self, inputs: Inputs | Train) -> Grid:
         return Grid(inputs.num_steps, self.dt, self.substeps)
 
     def _population(self, layer: Layer, grid: Grid) -> Population:
-        """The layer's circuits: of this chip, or of a fresh one for a batch of noise-aware training."""
+        """The layer's circuits: of this chip, or in noise-aware training of a fresh one."""
         name = self._names[layer.neuron]
+        circuit, constants = self._circuits[name], layer.neuron.constants
+        assert constants is not None
+
+        def drawn(draw: torch.Generator) -> Population:
+            gain = psp_ratio(constants, circuit, Grid(1, grid.dt, grid.substeps))
+            return Population(circuit, layer.neuron.size, self.preset, gain, draw)
+
         if layer.training and self.training == "noise_aware":
-            return self._drawn(layer.neuron, grid, self._noise)
+            return drawn(self._noise)
         if name not in self._populations:
             device = str(layer.weight.device)
-            draw = randomness.generator(self.chip_seed, 0, f"circuits/{name}", device)
-            self._populations[name] = self._drawn(layer.neuron, grid, draw)
+            draw = randomness.generator(self._chip, 0, f"circuits/{name}", device)
+            self._populations[name] = drawn(draw)
         return self._populations[name]
-
-    def _drawn(self, neuron: Neuron, grid: Grid, draw: torch.Generator) -> Population:
-        circuit, constants = neuron.circuit, neuron.constants
-        assert circuit is not None and constants is not None
-        gain = psp_ratio(constants, circuit, Grid(1, grid.dt, grid.substeps))
-        return Population(circuit, neuron.size, self.preset, gain, draw)
 
 
 def _nearest(values: Tensor) -> Tensor:
     """Whole numbers, half away from zero."""
     return (values.abs() + 0.5).floor() * values.sign()
-

@@ -15,7 +15,7 @@ from torch import Tensor
 from snnexp import kernels
 from snnexp.checks import require, require_choice, require_positive, require_whole
 from snnexp.inputs import Current, Dense, Events, Inputs, Train
-from snnexp.kernels import NeuronParameters, State
+from snnexp.kernels import NeuronParameters, Packed, State
 from snnexp.kernels.surrogates import SuperSpike
 from snnexp.models.neurons import Circuit, dead_steps
 
@@ -68,9 +68,7 @@ class Preset:
             "adc_noise": adc_noise,
         }
         for key, value in spreads.items():
-            require(
-                value >= 0 and math.isfinite(value), f"{key}: {value!r}; it must be 0 or above"
-            )
+            require(value >= 0 and math.isfinite(value), f"{key}: {value!r}; it must be 0 or above")
         require(threshold_mean > -1, f"threshold_mean: {threshold_mean!r}; it must be above -1")
         require(
             weight_bits in (6, None), f"weight_bits: {weight_bits!r}; the chip has 6, or give null"
@@ -181,7 +179,7 @@ class Population:
             current = self._with_noise(kernels.whole(current), p, grid.substeps, noise)
         return kernels.scan(
             current, p, recurrent, state, steps=grid.fine, membrane=True, kernel=kernel
-        ).dense()
+        )
 
     def _with_noise(
         self, current: Tensor, p: NeuronParameters, every: int, noise: torch.Generator
@@ -201,9 +199,7 @@ LEAST = 0.1
 """The least share of a time constant that a draw leaves."""
 
 
-def flow(
-    tau_mem: Tensor, tau_syn: Tensor, leaky: bool, h: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def flow(tau_mem: Tensor, tau_syn: Tensor, leaky: bool, h: float) -> tuple[Tensor, Tensor, Tensor]:
     """b, a and g of the exact solution over h, in s, see `Population`; equal taus included."""
     rate = h / tau_mem if leaky else torch.zeros_like(tau_mem)
     difference = rate - h / tau_syn
@@ -219,8 +215,8 @@ def psp_ratio(constants: NeuronParameters, circuit: Circuit, grid: Grid) -> floa
 
     On the chip the scale of weights is measured by just this comparison.
     """
-    taus = (torch.tensor([tau], dtype=torch.double) for tau in (circuit.tau_mem, circuit.tau_syn))
-    keep_mem, keep_syn, gain = flow(*taus, circuit.leaky, grid.h)
+    tau_mem, tau_syn = torch.tensor([[circuit.tau_mem], [circuit.tau_syn]], dtype=torch.double)
+    keep_mem, keep_syn, gain = flow(tau_mem, tau_syn, circuit.leaky, grid.h)
     fine = NeuronParameters(keep_mem=keep_mem, keep_syn=keep_syn, gain=gain, delayed=True)
     model = NeuronParameters(
         keep_mem=constants.keep_mem,
@@ -318,19 +314,25 @@ class Spikes(Dense):
         return cls(spikes, _events(spikes.nonzero(), grid.substeps, 0, grid, spikes.shape))
 
     @classmethod
-    def measured(cls, fine: Tensor, grid: Grid, jitter: float, noise: torch.Generator) -> "Spikes":
-        """Of the fine grid [fine step, batch, neuron]; on their way they get `jitter`, in s."""
-        half = grid.substeps // 2
-        late = fine.new_zeros(grid.fine, *fine.shape[1:])
-        late[half:] = fine[: grid.fine - half]
-        binned = late.view(grid.steps, grid.substeps, *fine.shape[1:]).amax(1)
-        found = fine.nonzero()
+    def measured(
+        cls, fine: Tensor | Packed, grid: Grid, jitter: float, noise: torch.Generator
+    ) -> "Spikes":
+        """Of the fine grid [fine step, batch, neuron]; on their way they get `jitter`, in s.
+
+        A spike falls on step round(t / dt) of the model's grid; those of one step count once.
+        """
+        found = fine.events() if isinstance(fine, Packed) else fine.nonzero()
+        shape = fine.counts.shape if isinstance(fine, Packed) else fine.shape[1:]
+        step, sample, channel = found.unbind(1)
+        near = (step + grid.substeps // 2) // grid.substeps
+        binned = torch.zeros(grid.steps + 1, *shape, device=found.device)
+        binned[near, sample, channel] = 1.0
         shift: Tensor | int = 0
         if jitter:
-            within, way = torch.rand(len(found), generator=noise, device=noise.device), None
             way = torch.randn(len(found), generator=noise, device=noise.device)
+            within = torch.rand(len(found), generator=noise, device=noise.device)
             shift = (within - 0.5 + jitter / grid.h * way).round().long()
-        return cls(binned, _events(found, 1, shift, grid, fine.shape))
+        return cls(binned[:-1], _events(found, 1, shift, grid, torch.Size((grid.fine, *shape))))
 
     def later(self, spikes: Tensor, seconds: Tensor, grid: Grid) -> "Spikes":
         """Arriving `seconds` [channel] later; spikes: so on the model's grid."""

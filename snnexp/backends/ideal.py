@@ -24,7 +24,7 @@ class Ideal:
     Raises ValueError for `gpu` where there is none.
     """
 
-    repeats, repetition = 1, 0
+    trials = 1
     takes_values = True
     """Whether an input may be values instead of spikes."""
 
@@ -65,6 +65,13 @@ class Ideal:
 
     def begin(self, seed: int, epoch: int, purpose: str, device: torch.device) -> None:
         """Nothing is drawn."""
+
+    def choose(self, trial: int | None) -> None:
+        """Every trial is the same."""
+
+    def deviations(self, accuracies: list[float]) -> dict[str, Any]:
+        """There is none."""
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """What a summary says of the device."""

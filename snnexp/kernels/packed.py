@@ -41,6 +41,15 @@ class Packed:
         parts = [operators.unpack(words, link) for words, link in pairs]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
+    def events(self) -> Tensor:
+        """(step, sample, neuron) of each spike, int64 [event, 3], by step and sample."""
+        words = self.words[0] if len(self.words) == 1 else torch.cat(self.words)
+        places = words.nonzero()
+        bits = torch.arange(64, device=words.device)
+        row, bit = ((words[tuple(places.t())][:, None] >> bits) & 1).nonzero(as_tuple=True)
+        step, sample, word = places[row].unbind(1)
+        return torch.stack([step, sample, word * 64 + bit], 1)
+
     def last(self) -> Tensor:
         """The last step's spikes as floats, [batch, neuron]."""
         return operators.unpack(self.words[-1][-1:], self.links[-1][-1:].detach())[0]

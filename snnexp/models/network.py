@@ -27,13 +27,11 @@ class Backend(Protocol):
     """How a network is run: hooks that the ideal backend leaves at what they say.
 
     checkpoint_every: steps of a segment of time, of which training keeps the state alone and runs
-    it again for the backward pass; None keeps everything. repeats: how often the test split is
-    measured; repetition: which of them it is.
+    it again for the backward pass; None keeps everything. trials: how often a test measures.
     """
 
     checkpoint_every: int | None
-    repeats: int
-    repetition: int
+    trials: int
 
     def prepare(self, layers: Mapping[str, "Layer"]) -> None:
         """Called once with a network's layers; raises ValueError for what the device has not."""
@@ -41,6 +39,14 @@ class Backend(Protocol):
 
     def begin(self, seed: int, epoch: int, purpose: str, device: torch.device) -> None:
         """Called before a batch that has a place of its own in the order of draws."""
+        ...
+
+    def choose(self, trial: int | None) -> None:
+        """Which trial comes next; None: none of a test."""
+        ...
+
+    def deviations(self, accuracies: list[float]) -> dict[str, Any]:
+        """What a summary says of the spread of the trials' test accuracies."""
         ...
 
     def describe(self) -> dict[str, Any]:
@@ -181,7 +187,7 @@ class Network(nn.Module):
         self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
         if delays is not None:
             self._delay(delays, dt)
-        backend.prepare(self.layers)
+        backend.prepare(dict(self.layers.items()))
 
     def _delay(self, delays: Callable[..., Delay], dt: float) -> None:
         """Drawn last, so that the weights are those of the network without delays."""
