@@ -90,7 +90,7 @@ def sample(size: int, seed: int, small: float, big: float) -> tuple[np.ndarray, 
         while True:
             point = random.rand(2) * 2 * big
             inside = np.hypot(*(point - big)) <= big
-            if inside and classify(*point, small, big) == goal:
+            if inside and classify(point[0], point[1], small, big) == goal:
                 break
         points[index], labels[index] = point, goal
     return np.concatenate([points, 1 - points], axis=1), labels

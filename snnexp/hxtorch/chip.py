@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -211,13 +211,14 @@ def calibrated(module: _Population, dt: float) -> tuple[Circuit, NeuronParameter
             f"{type(module).__name__}: its params are {type(p).__name__}; the emulated chip is "
             f"calibrated to {kind.__name__}"
         )
-    taus = 1 / float(p.tau_mem_inv), 1 / float(p.tau_syn_inv)
+    plain = Circuit(1 / float(p.tau_mem_inv), 1 / float(p.tau_syn_inv))
     if isinstance(p, F.CUBALIParams):
-        return Circuit(*taus, leak=float(p.v_leak)), F.li_parameters(p, dt)
-    spiking = {"threshold": float(p.v_th), "reset": float(p.v_reset), "tau_ref": float(p.tau_ref)}
+        return replace(plain, leak=float(p.v_leak)), F.li_parameters(p, dt)
+    tau_ref = float(p.tau_ref)
+    spiking = replace(plain, threshold=float(p.v_th), reset=float(p.v_reset), tau_ref=tau_ref)
     if isinstance(p, F.CUBAIAFParams):
-        return Circuit(*taus, leaky=False, **spiking), F.iaf_parameters(p, dt, float(p.tau_ref))
-    return Circuit(*taus, leak=float(p.v_leak), **spiking), F.lif_parameters(p, dt)
+        return replace(spiking, leaky=False), F.iaf_parameters(p, dt, tau_ref)
+    return replace(spiking, leak=float(p.v_leak)), F.lif_parameters(p, dt)
 
 
 def refuse_misfit(modules: Mapping[HXModule, list[Handle]]) -> None:
@@ -268,6 +269,6 @@ def _silenced(spikes: Spikes, mask: Tensor) -> Spikes:
         return spikes
     sent = spikes.sent
     stays = mask[sent.channel.long()]
-    parts = (part[stays] for part in (sent.step, sent.sample, sent.channel))
-    events = Events(*parts, sent.num_steps, sent.batch_size, sent.num_channels)
+    step, sample, channel = (part[stays] for part in (sent.step, sent.sample, sent.channel))
+    events = Events(step, sample, channel, sent.num_steps, sent.batch_size, sent.num_channels)
     return Spikes(spikes.spikes * mask, events)

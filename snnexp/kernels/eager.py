@@ -111,8 +111,8 @@ def backward(
         k = h = None
         if s.spiking:
             k, h = spikes[t], held[t] if s.refractory_steps else None
+            u = slope = margin[t]  # of `exact` neurons the synaptic current
             if not s.exact:
-                u = margin[t]
                 slope = bump(u, *shape, 1.0)
                 slope = slope if h is None else slope * (1 - h)
                 if not given and s.attached:
@@ -123,8 +123,9 @@ def backward(
             for gradient in (to_spikes, to_counts):
                 if gradient is not None:
                     f.add_(gradient if gradient is to_counts else gradient[t])
+            w_ = slope
             if s.exact:
-                drive = margin[t] if not s.delayed else margin[t - 1] if t else initial[1]
+                drive = u if not s.delayed else margin[t - 1] if t else initial[1]
                 before = spikes[t - 1] if t else initial[2]
                 w_ = _moved_back(drive, table, v, f, d, k, h, before)
             if s.hard and (s.exact or not given):
@@ -132,7 +133,7 @@ def backward(
                 if h is not None:
                     v.mul_(1 - h)
             if not s.exact:
-                w_ = slope.mul_(f)
+                w_.mul_(f)
             if to_margin is not None:
                 w_.add_(to_margin[t])
         w = v if w_ is None else v + w_

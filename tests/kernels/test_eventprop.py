@@ -24,7 +24,7 @@ def membrane(v, i, t):
 
 
 def crossing(v, i, span):
-    """When the membrane first reaches 1 within `span` s, or None; its one peak bounds the search."""
+    """When the membrane first reaches 1 within `span` s, or None; it has one peak."""
     c = i * TAU_SYN / (TAU_MEM - TAU_SYN)
     a = v + c  # the membrane is a e^(-t / tau_mem) - c e^(-t / tau_syn)
     if c <= 0 or a <= 0:
@@ -59,7 +59,7 @@ def hidden_events(hidden, out):
 
 
 def trace_loss(hidden, out):
-    """The integral over time of the integrators' squared membranes, of the first less the second."""
+    """The mean over time of the integrators' squared membranes, of the first less the second."""
     grid = (np.arange(60000) + 0.5) * END / 60000
     total = 0.0
     for sign, events in zip((1, -1), hidden_events(hidden, out), strict=True):
