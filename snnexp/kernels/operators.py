@@ -177,7 +177,7 @@ def scan_backward(
     """The adjoint of `scan`: gradients of current, weight, table, recurrent weight, initial state.
 
     current: where one step stood for all. record: words, spikes, margin (made again where it is
-        empty; of `exact` neurons the synaptic current), history and held as `scan` filled them.
+    empty; of `exact` neurons the synaptic current), history and held as `scan` filled them.
     to_spikes: with `behind`, the weight of the layer behind, this is the gradient of that layer's
     current. lines: steps of the current's gradient: all, 1 for their sum, or 0 if nobody asks.
     """
