@@ -77,7 +77,9 @@ def neurons(kind, tau_ref, alpha):
         "surrogate": SuperSpike(slope=alpha),
     }
     if kind == "lif":
-        return partial(CubaLIF, leak=0.1, method="euler", normalized=True, **common)
+        return partial(
+            CubaLIF, leak=0.1, method="euler", normalized=True, gradient="surrogate", **common
+        )
     return partial(CubaIAF, **common)
 
 
