@@ -26,14 +26,12 @@ def network(mock):
     hidden = snn.Neuron(
         30,
         experiment=experiment,
-        func=functional.cuba_lif_integration,
+        func=lif,
         params=LIF,
         trace_scale=0.0147,
     )
     second = snn.Synapse(30, 3, experiment=experiment, transform=scale)
-    readout = snn.ReadoutNeuron(
-        3, experiment=experiment, func=functional.cuba_li_integration, params=LI, trace_scale=0.0147
-    )
+    readout = snn.ReadoutNeuron(3, experiment=experiment, func=li, params=LI, trace_scale=0.0147)
     with torch.no_grad():
         first.weight.normal_(0.6, 0.2)
         second.weight.normal_(0.0, 0.1)
