@@ -170,6 +170,7 @@ def _neurons(work: Workload) -> tuple[Callable[..., Neuron], Callable[..., Neuro
             threshold=1.0,
             reset=0.0,
             normalized=True,
+            gradient="surrogate",
             detach_reset=True,
             recurrent=False,
             surrogate=CUBA_SURROGATE,
