@@ -21,8 +21,9 @@ from snnexp.checkpoints import BEST, LAST, path_of
 from snnexp.classifier import Classifier
 from snnexp.config import instantiate
 from snnexp.datasets import Data, MemoryDataset, as_floats
+from snnexp.decoders import FirstSpike
 from snnexp.errors import ConfigError, RunError
-from snnexp.losses import NoLoss
+from snnexp.losses import NoLoss, TimeToFirstSpike
 from snnexp.summary import about, write_summary
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     decoder, loss = instantiate(cfg.decoder), instantiate(cfg.loss)
     for stage, part in (("decoder", decoder), ("loss", loss)):
         _refuse_silent_readout(stage, part, network)
+    _refuse_untimed_scores(loss, decoder)
     if isinstance(loss, NoLoss) and not cfg.regularizer:
         raise ConfigError(
             "loss: NoLoss, and no regularizer: nothing would be learnt; choose another loss, or "
@@ -157,6 +159,14 @@ def _refuse_silent_readout(stage: str, part: Any, network: Any) -> None:
             f"{stage}: {type(part).__name__} reads output spikes, but the readout "
             f"{type(readout).__name__} does not spike; choose model/readout=lif, "
             f"or another {stage}"
+        )
+
+
+def _refuse_untimed_scores(loss: Any, decoder: Any) -> None:
+    if isinstance(loss, TimeToFirstSpike) and not isinstance(decoder, FirstSpike):
+        raise ConfigError(
+            f"loss: TimeToFirstSpike takes first spike times, but {type(decoder).__name__} gives "
+            "other scores; choose decoder=first_spike, or another loss"
         )
 
 
