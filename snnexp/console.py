@@ -66,6 +66,8 @@ def _first_comment(path: Path) -> str:
 
 ROWS = (
     ("accuracy, test", "test/accuracy", "{:.2%}"),
+    ("its deviation over trials", "test/accuracy_sd", "{:.2%}"),
+    ("its deviation over chips", "test/accuracy_chips_sd", "{:.2%}"),
     ("accuracy, validation", "val/accuracy", "{:.2%}"),
     ("loss, test", "test/loss", "{:.4f}"),
     ("firing rate", "test/rate_hz", "{:.3g} Hz"),

@@ -369,3 +369,24 @@ def test_accuracy_over_time_shows_both_shares():
     assert [line.get_ydata().tolist() for line in panel.lines[:1]] == [[50, 100]]
     assert list(panel.lines[1].get_ydata()) == [50, 100]
     assert panel.get_title() == "half of the decisions stay from 0.1 s on"
+
+
+def test_data_are_shown_by_class_with_the_example_on_top():
+    data = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6], [0.7, 0.8]])
+    target = torch.tensor([0, 1, 2, 1])
+    (panel,) = draw(figures.plot_data(data[2], data, target)).axes
+    *classes, example = panel.collections
+    for label, (points, colour) in enumerate(zip(classes, YIN_YANG_COLOURS, strict=True)):
+        assert offsets(points) == [tuple(row) for row in data[target == label, :2].tolist()]
+        assert matplotlib.colors.to_hex(points.get_facecolor()[0]).upper() == colour
+    assert offsets(example) == [tuple(data[2, :2].tolist())]
+
+
+def test_the_encoding_shows_each_spike_at_its_time():
+    spikes = torch.zeros(30, 5)
+    spikes[4, 0] = spikes[20, 3] = 1
+    figure = figures.plot_input_encoding(spikes, 2e-6, 40e-6, 18e-6, 60e-6, 2e-6)
+    (panel,) = draw(figure).axes
+    assert offsets(panel.collections[0]) == [(8e-6, 0), (40e-6, 3)]
+    marks = [line.get_xdata()[0] for line in panel.lines]
+    assert marks == [2e-6, 18e-6, 40e-6]

@@ -24,6 +24,7 @@ def load(name):
 
 
 summarize, compare, reproduce = load("summarize"), load("compare"), load("reproduce")
+robustness = load("robustness")
 
 
 def configuration(seed=0, model="Lif", **changes):
@@ -512,3 +513,24 @@ def test_composing_gives_the_configuration_that_a_run_stores(tmp_path, monkeypat
     assert results.setting_of(cfg) == {"time": {"dt": 0.01, "steps": 3}}
     with pytest.raises(ConfigError, match="cannot be composed"):
         reproduce.compose("toy", ["tiem=1"])
+
+
+def test_robustness_takes_chips_one_by_one_and_leaves_floats_out(tmp_path, capsys):
+    def chip(way):
+        preset = {"name": "delgrad"}
+        return configuration(backend={"level": "chip", "training": way, "preset": preset})
+
+    several = {"test/accuracy_chips": [0.8, 0.9]}
+    write_run(tmp_path / "0", 0.85, config=chip("float"), summary=several)
+    write_run(tmp_path / "1", 0.94, config=chip("in_the_loop"))
+    write_run(tmp_path / "2", 0.96, config=chip("in_the_loop"))
+    write_run(tmp_path / "3", 0.1, config=configuration(backend={"level": "reference"}))
+    assert robustness.main([str(tmp_path), "--csv", str(tmp_path / "table.csv")]) == 0
+    shown = capsys.readouterr().out
+    assert "85.00 ± 7.07 (2)" in shown and "95.00 ± 1.41 (2)" in shown
+    rows = (tmp_path / "table.csv").read_text().splitlines()
+    assert [row.split(",")[:2] for row in rows[1:]] == [
+        ["delgrad", "float"],
+        ["delgrad", "in_the_loop"],
+    ]
+    assert robustness.main([str(tmp_path / "nowhere")]) == 2

@@ -9,7 +9,16 @@ from torch import Tensor
 
 from snnexp import kernels, randomness
 from snnexp.activity import LayerActivity
-from snnexp.backends.chip import LIMIT, Converter, Grid, Population, Preset, Spikes, psp_ratio
+from snnexp.backends.chip import (
+    LIMIT,
+    Converter,
+    Grid,
+    Population,
+    Preset,
+    Spikes,
+    nearest,
+    psp_ratio,
+)
 from snnexp.backends.ideal import Ideal
 from snnexp.checks import require, require_choice, require_positive, require_whole
 from snnexp.inputs import Dense, Inputs, Train
@@ -168,7 +177,7 @@ class Bss2(Ideal):
         if self.level == "reference" or self.preset.weight_bits is None:
             return weight
         scaled = (weight.detach() * self.weight_scale).clamp(-LIMIT, LIMIT)
-        whole = scaled.trunc() if self.rounding == "truncate" else _nearest(scaled)
+        whole = scaled.trunc() if self.rounding == "truncate" else nearest(scaled)
         return straight_through(weight, whole / self.weight_scale)
 
     def layer(
@@ -262,8 +271,3 @@ class Bss2(Ideal):
             draw = randomness.generator(self._chip, 0, f"circuits/{name}", device)
             self._populations[name] = drawn(draw)
         return self._populations[name]
-
-
-def _nearest(values: Tensor) -> Tensor:
-    """Whole numbers, half away from zero."""
-    return (values.abs() + 0.5).floor() * values.sign()

@@ -23,6 +23,11 @@ LIMIT = 63
 """Of a synapse's weight: 6 bits, and a sign that its row has."""
 
 
+def nearest(values: Tensor) -> Tensor:
+    """Whole numbers, half away from zero."""
+    return (values.abs() + 0.5).floor() * values.sign()
+
+
 class Preset:
     """How much of the ideal a chip loses; all 0 and None: nothing.
 

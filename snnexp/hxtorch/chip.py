@@ -11,7 +11,16 @@ import torch
 from torch import Tensor
 
 from snnexp import randomness
-from snnexp.backends.chip import LIMIT, Converter, Grid, Population, Preset, Spikes, psp_ratio
+from snnexp.backends.chip import (
+    LIMIT,
+    Converter,
+    Grid,
+    Population,
+    Preset,
+    Spikes,
+    nearest,
+    psp_ratio,
+)
 from snnexp.checks import require, require_whole
 from snnexp.hxtorch.halco import COLUMNS, ROWS
 from snnexp.inputs import Current, Dense, Events
@@ -159,7 +168,7 @@ class _Run:
         """In whole LSB, as an emulated circuit takes it: of 1 for `weight_scale` LSB."""
         lsb = synapse.transform(synapse.weight.detach().clone()).clamp(-LIMIT, LIMIT)
         if self.chip.preset.weight_bits is not None:
-            lsb = lsb.sign() * (lsb.abs() + 0.5).floor()
+            lsb = nearest(lsb)
         return lsb / self.chip.settings.weight_scale
 
     def _noise(self, device: str) -> torch.Generator:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from snnexp.kernels import compiled, operators, reference
 from snnexp.kernels.packed import Packed
+from snnexp.kernels.product import Product
 from snnexp.kernels.projection import Current, Projection, whole
 from snnexp.kernels.scan import Measured, NeuronParameters, Scan, State, switches
 from snnexp.kernels.surrogates import FORMULAS, Formula
@@ -148,6 +149,8 @@ class _Later(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *gradients: Tensor) -> tuple[Tensor, Tensor]:
         gradient = gradients[0]
+        if isinstance(gradient, Product):
+            return gradient.earlier()
         return torch.cat([gradient[1:], torch.zeros_like(gradient[:1])]), gradient[0]
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-NARROW = 32
+FAN_OUT = 32
 """Neurons behind a layer up to which its backward loop makes the product itself, row by row."""
 
 
@@ -31,6 +31,11 @@ class Product(Tensor):
         """The product, made anew at each call."""
         return torch.matmul(self.lines, self.weight)
 
+    def earlier(self) -> tuple["Product", Tensor]:
+        """The same a step earlier, with zeros at the end, and the step [batch, channel] before."""
+        lines = torch.cat([self.lines[1:], torch.zeros_like(self.lines[:1])])
+        return Product(lines, self.weight), torch.matmul(self.lines[0], self.weight)
+
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = tree_map_only(Product, Product.tensor, (args, kwargs or {}))
@@ -40,6 +45,6 @@ class Product(Tensor):
 def product(lines: Tensor, weight: Tensor) -> Tensor:
     """Lines times weight, as a `Product` where the compiled loops will make it."""
     known = type(lines) is Tensor and not torch.compiler.is_compiling()
-    if known and lines.shape[2] <= NARROW and not lines.requires_grad:
+    if known and lines.shape[2] <= FAN_OUT and not lines.requires_grad:
         return Product(lines, weight.detach())
     return torch.matmul(lines, weight)

@@ -115,4 +115,5 @@ def test_installed_names_find_the_interface():
         "assert hxtorch.snn.Experiment.__module__.startswith('snnexp.hxtorch')\n"
         "assert halco.__name__ == 'snnexp.hxtorch.halco'\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
