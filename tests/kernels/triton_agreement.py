@@ -5,9 +5,11 @@ On a CPU that is Triton's interpreter, which multiplies no tiles of bfloat16.
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from snnexp import kernels
-from snnexp.kernels import Projection, dispatch, whole
+from snnexp.kernels import Projection, dispatch, operators, whole
+from snnexp.kernels.scan import switches
 from tests.kernels.scans import INTEGRATORS, SPIKING, outcome
 from tests.kernels.test_agreement import SURROGATES
 from tests.models import made
@@ -127,6 +129,25 @@ def test_gradients_that_are_the_same_at_each_step_agree():
         loss = (scan.spikes.sum(0) * factor).sum() + (scan.membrane.sum(0) * factor).sum()
         results.append(torch.autograd.grad(loss, current)[0])
     torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("p", [LIF, CUBA, INTEGRATORS["li"]], ids=["lif", "cuba", "li"])
+def test_the_operator_gives_what_torch_expects_of_it(p, learn, dtype):
+    current, state = torch.randn(5, 2, 3, device=DEVICE, dtype=dtype), torch.zeros(4, 2, 3)
+    asked = switches(
+        p, False, packed=False, margin=True, membrane=True, synaptic=True, history=learn
+    )
+    state = state.to(DEVICE)
+    inputs = (p.table(state, 3), current, None, None, None, None, None, state, None, None)
+    inputs += (list(asked), [3.0, 1.0], 5, "triton")
+    found = operators.scan.registered(*inputs)
+    with FakeTensorMode() as mode:
+        fake = (mode.from_tensor(x) if isinstance(x, torch.Tensor) else x for x in inputs)
+        expected = operators.scan.registered(*fake)
+    for one, other in zip(found, expected, strict=True):
+        assert (one.shape, one.dtype) == (other.shape, other.dtype)
 
 
 @pytest.mark.skipif(DEVICE == "cuda", reason="the compiled loops make projections on the CPU")
