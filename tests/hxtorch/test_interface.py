@@ -93,19 +93,6 @@ def test_in_mock_the_network_is_its_equations():
     assert torch.equal(spiking.spikes, euler(spikes @ first.weight.detach().t()))
 
 
-def test_the_chip_wants_a_whole_runtime():
-    experiment, _, forward = network(mock=False)
-    forward(events())
-    with pytest.raises(ValueError, match="runtime"):
-        snn.run(experiment, None)
-
-
-def test_a_placement_of_the_wrong_length_is_refused():
-    experiment = snn.Experiment(mock=True, dt=DT)
-    with pytest.raises(ValueError, match="placement_constraint"):
-        snn.Neuron(3, experiment=experiment, placement_constraint=[])
-
-
 def test_installed_names_find_the_interface():
     code = (
         "import snnexp.hxtorch; snnexp.hxtorch.install()\n"

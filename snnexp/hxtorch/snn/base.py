@@ -30,8 +30,11 @@ class HXModule(nn.Module):
         super().__init__()
         self.experiment, self.func = experiment, func
 
-    def forward(self, *input: Handle) -> Any:
-        """Note the call; the handle is filled by `run`."""
+    def forward(self, *input: Any) -> Any:
+        """Note the call on handles; the module's own is filled by `run`.
+
+        Raises TypeError for anything but handles.
+        """
         for handle in input:
             if not isinstance(handle, Handle):
                 raise TypeError(

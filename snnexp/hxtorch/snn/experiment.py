@@ -86,7 +86,7 @@ class Experiment:
         return done
 
 
-def run(experiment: Experiment, runtime: int | None) -> None:
+def run(experiment: Experiment, runtime: Any) -> None:
     """Run the modules that were called since the last run and fill their handles.
 
     runtime: number of steps of dt; ignored with `mock`. Raises ValueError for one that is no whole
