@@ -229,24 +229,24 @@ class _Run:
 
 def calibrated(module: Neurons, dt: float) -> tuple[Circuit, NeuronParameters]:
     """The circuit that a population's `params` ask for, and the model's update with them."""
-    from snnexp.hxtorch.snn import functional as F
+    from snnexp.hxtorch.snn import parameters as P
 
     p = module.params
-    kind = F.CUBALIParams if not module.spiking else F.CUBALIFParams
-    kind = kind if module.leaky else F.CUBAIAFParams
+    kind = P.CUBALIParams if not module.spiking else P.CUBALIFParams
+    kind = kind if module.leaky else P.CUBAIAFParams
     if not isinstance(p, kind):
         raise TypeError(
             f"{type(module).__name__}: its params are {type(p).__name__}; the emulated chip is "
             f"calibrated to {kind.__name__}"
         )
     plain = Circuit(1 / float(p.tau_mem_inv), 1 / float(p.tau_syn_inv))
-    if isinstance(p, F.CUBALIParams):
-        return replace(plain, leak=float(p.v_leak)), F.li_parameters(p, dt)
+    if isinstance(p, P.CUBALIParams):
+        return replace(plain, leak=float(p.v_leak)), P.li_parameters(p, dt)
     tau_ref = float(p.tau_ref)
     spiking = replace(plain, threshold=float(p.v_th), reset=float(p.v_reset), tau_ref=tau_ref)
-    if isinstance(p, F.CUBAIAFParams):
-        return replace(spiking, leaky=False), F.iaf_parameters(p, dt, tau_ref)
-    return replace(spiking, leak=float(p.v_leak)), F.lif_parameters(p, dt)
+    if isinstance(p, P.CUBAIAFParams):
+        return replace(spiking, leaky=False), P.iaf_parameters(p, dt, tau_ref)
+    return replace(spiking, leak=float(p.v_leak)), P.lif_parameters(p, dt)
 
 
 def _silenced(spikes: Spikes, mask: Tensor) -> Spikes:

@@ -10,8 +10,10 @@ from snnexp.hxtorch.chip import Chip
 from snnexp.hxtorch.snn import functional
 from snnexp.hxtorch.snn.transforms.weight_transforms import linear_saturating
 from snnexp.inputs import Dense
+from snnexp.models import Network, Normal
 from tests.backends.test_bss2 import BACKEND, network
 from tests.backends.test_chip import PRESET
+from tests.models import made
 
 DT, TAU = 2e-6, 6e-6
 SPREAD = PRESET(
@@ -20,7 +22,9 @@ SPREAD = PRESET(
 """Circuits that differ, without noise: the same chip measures the same twice."""
 
 
-def through_the_interface(weights, spikes, mock, chip_seed=0):
+def through_the_interface(
+    weights, spikes, mock, chip_seed=0, update=functional.cuba_lif_integration
+):
     """Hidden spikes, hidden and output traces of 5-20-3 with the weights of `weights`."""
     experiment = snn.Experiment(mock=mock, dt=DT)
     experiment.chip = Chip()
@@ -30,7 +34,7 @@ def through_the_interface(weights, spikes, mock, chip_seed=0):
     second = snn.Synapse(20, 3, experiment=experiment, transform=scaled)
     reading = {"trace_offset": 80 - 128, "trace_scale": 0.0147, "cadc_time_shift": 0}
     spiking = functional.CUBALIFParams(1 / TAU, 1 / TAU, alpha=5.0)
-    hidden = snn.Neuron(20, experiment, functional.cuba_lif_integration, spiking, **reading)
+    hidden = snn.Neuron(20, experiment, update, spiking, **reading)
     integrating = functional.CUBALIParams(1 / TAU, 1 / TAU)
     readout = snn.ReadoutNeuron(
         3, experiment, functional.cuba_li_integration, integrating, **reading
@@ -61,6 +65,14 @@ def spikes_in(steps=30, batch=6):
     return (torch.rand(steps, batch, 5, generator=draw) < 0.1).float()
 
 
+def gradients_of(weights, outputs):
+    """Of a loss of the readout's highest values and of hidden spikes."""
+    draw = torch.Generator().manual_seed(3)
+    share, of_spikes = torch.randn(3, generator=draw), torch.randn(20, generator=draw)
+    loss = (outputs[2].amax(0) @ share).sum() + (outputs[0] @ of_spikes).sum()
+    return torch.autograd.grad(loss, list(weights))
+
+
 @pytest.mark.parametrize(("mock", "level"), [(True, "reference"), (False, "chip")])
 def test_spikes_traces_and_weight_gradients_are_the_same(mock, level):
     spikes = spikes_in()
@@ -70,16 +82,38 @@ def test_spikes_traces_and_weight_gradients_are_the_same(mock, level):
     assert torch.equal(found[0], expected[0])
     for trace, exact in zip(found[1:], expected[1:], strict=True):
         torch.testing.assert_close(trace, exact, rtol=0, atol=2e-6)
-    draw = torch.Generator().manual_seed(3)
-    share, of_spikes = torch.randn(3, generator=draw), torch.randn(20, generator=draw)
-
-    def gradients(outputs, weights):
-        loss = (outputs[2].amax(0) @ share).sum() + (outputs[0] @ of_spikes).sum()
-        return torch.autograd.grad(loss, list(weights))
-
-    for gradient, exact in zip(gradients(found, own), gradients(expected, weights), strict=True):
+    pairs = zip(gradients_of(own, found), gradients_of(weights, expected), strict=True)
+    for gradient, exact in pairs:
         assert exact.abs().max() > 1e-3
         torch.testing.assert_close(gradient, exact, rtol=1e-5, atol=1e-5 * float(exact.abs().max()))
+
+
+def test_exact_gradients_are_those_of_eventprop_in_a_run():
+    spikes = spikes_in()
+    euler = {"dt": DT, "method": "euler"}
+    torch.manual_seed(0)
+    built = Network(
+        num_inputs=5,
+        num_outputs=3,
+        dt=DT,
+        backend=made.ideal(),
+        hidden_sizes=[20],
+        neuron=functools.partial(made.cuba_lif, gradient="eventprop", **euler),
+        readout=functools.partial(made.cuba_li, **euler),
+        init=Normal(mean=[5.0, 0.0], std=[2.0, 0.5], fan_in_scaled=True),
+        delays=None,
+    )
+    weights = [layer.weight for layer in built.layers.values()]
+    activity, _ = built(Dense(spikes))
+    expected = (activity.layers["hidden1"].spikes, None, activity.readout.membrane)
+    plain = [weight.detach() for weight in weights]
+    exact = functional.EventPropLIFFunction
+    own, found = through_the_interface(plain, spikes, mock=True, update=exact)
+    surrogate = through_the_interface(plain, spikes, mock=True)
+    assert torch.equal(found[0], expected[0]) and torch.equal(found[0], surrogate[1][0])
+    gradient, other = gradients_of(own, found)[0], gradients_of(*surrogate)[0]
+    torch.testing.assert_close(gradient, gradients_of(weights, expected)[0], rtol=1e-4, atol=1e-4)
+    assert (gradient - other).abs().max() > 0.1 * gradient.abs().max()
 
 
 def test_another_chip_has_other_circuits_on_both():
