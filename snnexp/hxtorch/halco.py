@@ -77,5 +77,12 @@ class LogicalNeuronOnDLS:
             for row, column in compartments.circuits
         )
 
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, LogicalNeuronOnDLS)
+        return same and self.atomic_neurons == other.atomic_neurons
+
+    def __hash__(self) -> int:
+        return hash(self.atomic_neurons)
+
     def __repr__(self) -> str:
         return f"LogicalNeuronOnDLS({list(self.atomic_neurons)!r})"
