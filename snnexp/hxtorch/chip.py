@@ -21,8 +21,8 @@ from snnexp.backends.chip import (
     nearest,
     psp_ratio,
 )
+from snnexp.backends.resources import CIRCUITS, INPUTS
 from snnexp.checks import require, require_whole
-from snnexp.hxtorch.halco import COLUMNS, ROWS
 from snnexp.inputs import Current, Dense, Events
 from snnexp.kernels import NeuronParameters, whole
 from snnexp.models.neurons import Circuit
@@ -30,9 +30,6 @@ from snnexp.models.neurons import Circuit
 if TYPE_CHECKING:
     from snnexp.hxtorch.snn.handles import Handle
     from snnexp.hxtorch.snn.modules import HXModule, Synapse, _Population
-
-INPUTS = 128
-"""Signed inputs of a circuit."""
 
 
 class CalibrationPath:
@@ -262,14 +259,14 @@ def refuse_misfit(modules: Mapping[HXModule, list[Handle]]) -> None:
 
 def _place(neurons: list[_Population]) -> None:
     taken = set()
-    free = ROWS * COLUMNS
+    free = CIRCUITS
     for neuron in neurons:
         free -= neuron.size * neuron.neuron_structure.size
         for place in neuron.placement_constraint or ():
             for circuit in place.atomic_neurons:
                 require(circuit not in taken, f"placement_constraint: {circuit} is taken already")
                 taken.add(circuit)
-    require(free >= 0, f"size: no free circuit; the chip has {ROWS * COLUMNS}, {-free} too few")
+    require(free >= 0, f"size: no free circuit; the chip has {CIRCUITS}, {-free} too few")
 
 
 def _silenced(spikes: Spikes, mask: Tensor) -> Spikes:
