@@ -199,9 +199,9 @@ def project_words(words: Tensor, weight: Tensor) -> Tensor:
     out = weight.new_empty(*words.shape[:2], len(weight))
     rows = out.shape[0] * out.shape[1]
     weight, words = weight.contiguous(), words.contiguous()
-    threads = _use_threads(rows * sum(weight.shape))
+    chunk = _chunk(rows, _use_threads(rows * sum(weight.shape)))
     narrow, feed = _is_narrow(words, weight), bordered(weight)
-    bits.project_words(_rows(words), weight.numpy(), feed, narrow, _rows(out), _chunk(rows, threads))
+    bits.project_words(_rows(words), weight.numpy(), feed, narrow, _rows(out), chunk)
     return out
 
 
