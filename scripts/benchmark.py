@@ -12,6 +12,7 @@ machines drift by more than kernels differ. Compilation and warm-up come before 
     python scripts/benchmark.py --scaling                # against steps, neurons and batch
     python scripts/benchmark.py --floors                 # what no step can do without
     python scripts/benchmark.py --counting               # a step with counts and a budget, without
+    python scripts/benchmark.py --chip                   # the emulated chip against its model
     python scripts/benchmark.py --epoch                  # an epoch of train.py against a tutorial's
 """
 
@@ -30,7 +31,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import counting, epochs, floors, memory, peers, scaling
+from benchmarks import chips, counting, epochs, floors, memory, peers, scaling
 from benchmarks.workloads import WORKLOADS, Step, ours, plain
 from snnexp import allocator
 from snnexp.kernels import KERNELS
@@ -134,6 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     what.add_argument("--scaling", action="store_true", help="against steps, neurons and batch")
     what.add_argument("--floors", action="store_true", help="what no step can do without")
     what.add_argument("--counting", action="store_true", help="a step with counts and without")
+    what.add_argument("--chip", action="store_true", help="the emulated chip in the loop")
     what.add_argument("--epoch", action="store_true", help="an epoch of a run")
     given = parser.parse_args(argv)
     unknown = sorted(set(given.workloads) - set(WORKLOADS))
@@ -151,6 +153,8 @@ def main(argv: list[str] | None = None) -> int:
         rows, columns = floors.measure(given.workloads), floors.COLUMNS
     elif given.counting:
         rows, columns = counting.measure(given.workloads, given.pairs, compare), PAIRS
+    elif given.chip:
+        rows, columns = chips.measure(given.pairs, compare), PAIRS
     elif given.epoch:
         rows, columns = epochs.measure(given.pairs), epochs.COLUMNS
     elif given.peers:
