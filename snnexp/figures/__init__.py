@@ -4,7 +4,7 @@ They are drawn with matplotlib's objects, without pyplot: no global state, nothi
 """
 
 from snnexp.figures.activity import activity, input_encoding
-from snnexp.figures.bss2 import plot_data, plot_input_encoding
+from snnexp.figures.bss2 import plot_data, plot_input_encoding, plot_training
 from snnexp.figures.plane import decision_map, plane_data, score_maps
 from snnexp.figures.training import (
     accuracy_by_group,
@@ -26,6 +26,7 @@ __all__ = [
     "plane_data",
     "plot_data",
     "plot_input_encoding",
+    "plot_training",
     "rate_histogram",
     "rate_range",
     "score_maps",
