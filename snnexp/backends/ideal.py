@@ -89,7 +89,9 @@ class Ideal:
         current = layer.synapse(inputs, self.weight(layer.weight))
         scan = self.scan(layer.neuron, current, inputs.num_steps, state, membrane, margin)
         trace = None if scan.membrane is None else self.trace(scan.membrane)
-        train = Dense(scan.spikes) if isinstance(scan.spikes, Tensor) else scan.spikes
+        train = scan.spikes
+        if isinstance(train, Tensor):
+            train = Dense(train, counted=scan.counts)
         return LayerActivity(train, trace, scan.margin), scan.state
 
     def delayed(self, sent: Inputs | Train, arrived: Dense, seconds: Tensor) -> Dense:

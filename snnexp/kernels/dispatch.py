@@ -111,13 +111,15 @@ def _scan(
     )
     sent = Packed((words,), (spikes,), counts) if asked.packed else spikes
     if p.returns_late:
-        sent = _delayed(sent, initial[2], end[2])
+        counts = counts + initial[2] - end[2]
+        sent = _delayed(sent, counts, initial[2])
     return Scan(
         state=end,
         spikes=sent if p.surrogate is not None else None,
         membrane=membranes if wanted["membrane"] else None,
         margin=margins if wanted["margin"] and p.surrogate is not None else None,
         synaptic=synaptics if wanted["synaptic"] else None,
+        counts=counts if p.surrogate is not None else None,
     )
 
 
@@ -130,13 +132,13 @@ def _initial(
     return (state if isinstance(state, Tensor) else torch.stack(state)).to(like.dtype)
 
 
-def _delayed(spikes: Tensor | Packed, first: Tensor, last: Tensor) -> Tensor | Packed:
-    """The same one step later, with the spikes `first` before them."""
+def _delayed(spikes: Tensor | Packed, counts: Tensor, first: Tensor) -> Tensor | Packed:
+    """The same one step later, with the spikes `first` before them; counts: of these."""
     if isinstance(spikes, Tensor):
         return torch.cat([first[None], spikes[:-1]])
     (words,), (link,) = spikes.words, spikes.links
     words = torch.cat([operators.pack(first.detach()[None])[0], words[:-1]])
-    return Packed((words,), (_Later.apply(link, first),), spikes.counts + first - last)
+    return Packed((words,), (_Later.apply(link, first),), counts)
 
 
 class _Later(torch.autograd.Function):
