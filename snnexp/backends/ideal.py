@@ -85,8 +85,10 @@ class Ideal:
         membrane: bool,
         margin: bool,
     ) -> tuple[LayerActivity, State]:
-        """The synapse's current through the neurons."""
+        """The synapse's current, normalized if it is to be, through the neurons."""
         current = layer.synapse(inputs, self.weight(layer.weight))
+        if layer.norm is not None:
+            current = layer.norm(kernels.at_least_float32(kernels.whole(current)))
         scan = self.scan(layer.neuron, current, inputs.num_steps, state, membrane, margin)
         trace = None if scan.membrane is None else self.trace(scan.membrane)
         train = scan.spikes

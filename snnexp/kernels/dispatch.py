@@ -89,12 +89,12 @@ def _scan(
     if kernel == "triton":
         like = at_least_float32(like.detach()[:1])
     initial = _initial(like, p, state, batch, size)
-    _refuse_misfit((steps, batch, size), recurrent, initial, measured)
+    _refuse_misfit((steps, batch, size), recurrent, initial, measured, 4 + p.adaptive)
     table = p.table(like, size)
     binary = not (p.multiple or smooth or measured is not None)
     learns, packed = torch.is_grad_enabled(), kernel == "numba" and binary
-    again = packed and recurrent is None and current.shape[0] < steps  # cheaper than to keep them
-    surrogate = learns and not again and not p.exact
+    again = packed and recurrent is None and current.shape[0] < steps and not p.adaptive
+    surrogate = learns and not again and not p.exact  # margins made again are cheaper than kept
     asked = switches(
         p,
         smooth,
@@ -230,10 +230,11 @@ def _refuse_misfit(
     recurrent: Tensor | None,
     initial: Tensor,
     measured: Measured | None,
+    variables: int,
 ) -> None:
     """Compiled loops do not look where they read."""
     _, batch, size = shape
-    wanted = {"recurrent": (recurrent, (size, size)), "state": (initial, (4, batch, size))}
+    wanted = {"recurrent": (recurrent, (size, size)), "state": (initial, (variables, batch, size))}
     if measured is not None:
         wanted["measured spikes"] = (measured.spikes, shape)
         wanted["measured membrane"] = (measured.membrane, shape)
