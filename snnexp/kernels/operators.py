@@ -111,8 +111,8 @@ def scan(
     `Measured`'s spikes and membrane. switches: `Switches`. shape: the surrogate's p and q.
     Returns the spikes as floats (a link without values if they are packed), counts [batch, neuron],
     margin, membrane, synaptic current, history [2 or 3, time, batch, neuron], the state at the end,
-    the spikes as words, and where v was held (as words; kernel `torch`: floats, `triton`: int8, both
-    as the spikes lie); as `switches` asks.
+    the spikes as words, and where v was held (as words; kernel `torch`: floats, `triton`: int8,
+    both as the spikes lie); as `switches` asks.
     """
     s = Switches(*switches)
     source = Source(current, sent, start, weight)
