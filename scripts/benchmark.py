@@ -18,6 +18,7 @@ machines drift by more than kernels differ. Compilation and warm-up come before 
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
 import time
@@ -138,6 +139,8 @@ def main(argv: list[str] | None = None) -> int:
     unknown = sorted(set(given.workloads) - set(WORKLOADS))
     if unknown or given.pairs < 2:
         parser.error(f"workloads are {', '.join(WORKLOADS)}; --pairs is at least 2")
+    if not torch.cuda.is_available():  # as in a run: else each of Adam's steps looks for one
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     kept = "kept" if allocator.keep_memory() else "given back"
     busy = wait_until_idle(given.idle)
     if given.memory:

@@ -208,7 +208,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     metrics = score(trainer, classifier, data, test=cfg.test)
     metrics |= {"epoch/best": best["epoch"] + 1, "epoch/last": trainer.current_epoch}
     metrics["batches"] = trainer.global_step
-    metrics |= classifier.network.backend.describe()
+    metrics |= classifier.network.backend.describe(cfg.time.dt * cfg.time.steps)
     metrics |= seconds | {"seconds/total": time.perf_counter() - started}
     summary = metrics | about(cfg.seed, classifier.device)
     summary |= {} if dataset.source is None else {"dataset/source": dataset.source}

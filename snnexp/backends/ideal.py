@@ -73,7 +73,7 @@ class Ideal:
         """There is none."""
         return {}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, seconds: float) -> dict[str, Any]:
         """What a summary says of the device."""
         return {}
 

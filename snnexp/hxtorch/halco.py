@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-ROWS, COLUMNS = 2, 256
+from snnexp.backends.resources import COLUMNS, ROWS
 
 
 class _Bounded(int):

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from snnexp.backends.resources import CIRCUITS, INPUTS
 from snnexp.checks import require
-from snnexp.hxtorch.halco import COLUMNS, ROWS
 
 if TYPE_CHECKING:
     from snnexp.hxtorch.snn.base import HXModule
     from snnexp.hxtorch.snn.handles import Handle
     from snnexp.hxtorch.snn.neurons import Population
-
-INPUTS = 128
-"""Signed inputs of a circuit."""
 
 
 def refuse_misfit(modules: Mapping[HXModule, list[Handle]]) -> None:
@@ -70,7 +67,7 @@ def _require_recording(
 
 def _place(neurons: list[Population]) -> None:
     taken = set()
-    free = ROWS * COLUMNS
+    free = CIRCUITS
     for neuron in neurons:
         free -= neuron.size * neuron.neuron_structure.size
         for place in neuron.placement_constraint or ():
@@ -83,4 +80,4 @@ def _place(neurons: list[Population]) -> None:
             for circuit in place.atomic_neurons:
                 require(circuit not in taken, f"placement_constraint: {circuit} is taken already")
                 taken.add(circuit)
-    require(free >= 0, f"size: no free circuit; the chip has {ROWS * COLUMNS}, {-free} too few")
+    require(free >= 0, f"size: no free circuit; the chip has {CIRCUITS}, {-free} too few")

@@ -207,11 +207,10 @@ def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
     spikes, _, margin, _, synaptic, history, _, words, held = output
     ctx.set_materialize_grads(False)
     none = margin[:0]
-    packed = Switches(*rest[0]).packed
-    kept = synaptic if Switches(*rest[0]).exact else margin
-    record = (words, none if packed else spikes, kept, history, held)
+    s = Switches(*rest[0])
+    record = (words, none if s.packed else spikes, synaptic if s.exact else margin, history, held)
     ctx.rest = rest
-    ctx.static = current is not None and len(current) < rest[2]
+    ctx.static = current is not None and current.shape[0] < rest[2]
     current = current if ctx.static else None
     ctx.save_for_backward(table, current, sent, start, weight, recurrent, initial, *record)
     ctx.given = given is not None
@@ -233,7 +232,7 @@ def _scan_backward(ctx: Any, *gradients: Any) -> Any:
         *ctx.rest, lines,
     )  # fmt: skip
     return (
-        to_table if len(to_table) else None,
+        to_table if to_table.shape[0] else None,
         out if current else None,
         None,
         None,

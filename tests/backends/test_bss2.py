@@ -244,6 +244,17 @@ def test_a_run_tests_repeatedly_and_says_on_which_chip(trained):
     assert metrics["chip/preset"] == "delgrad" and metrics["chip/seed"] == 0
 
 
+def test_a_run_and_its_evaluation_say_what_they_take_of_the_chip(trained):
+    """Five channels for each of four values and the bias, 120 and 3 neurons; 30 steps of 2 us."""
+    evaluated = evaluate(trained.folder, ["backend.repeats=1"])
+    for metrics in (trained.metrics, evaluated):
+        assert metrics["chip/circuits"] == 123
+        assert metrics["chip/synapses"] == 2 * (25 * 120 + 120 * 3)
+        assert metrics["chip/runs"] == 1
+        assert metrics["chip/seconds_per_inference"] == pytest.approx(60e-6)
+        assert metrics["chip/joules_per_inference"] == pytest.approx(0.2 * 60e-6)
+
+
 def test_the_same_chip_in_an_evaluation_and_others_by_number(trained):
     again = evaluate(trained.folder, [])
     assert again["test/accuracy"] == trained.metrics["test/accuracy"]
