@@ -12,6 +12,7 @@ machines drift by more than kernels differ. Compilation and warm-up come before 
     python scripts/benchmark.py --scaling                # against steps, neurons and batch
     python scripts/benchmark.py --floors                 # what no step can do without
     python scripts/benchmark.py --counting               # a step with counts and a budget, without
+    python scripts/benchmark.py --chip                   # the emulated chip against its model
     python scripts/benchmark.py --epoch                  # an epoch of train.py against a tutorial's
     python scripts/benchmark.py --device cuda            # on a GPU; goes with --floors, too
     python scripts/benchmark.py --device cuda --scan     # a scan against the bytes that it moves
@@ -31,7 +32,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import counting, epochs, floors, memory, peers, scaling, scans
+from benchmarks import chips, counting, epochs, floors, memory, peers, scaling, scans
 from benchmarks.clock import milliseconds
 from benchmarks.workloads import WORKLOADS, Step, ours, plain
 from snnexp import allocator
@@ -118,8 +119,8 @@ PAIRS = {
 
 def refuse_device(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
     """End where what is asked for cannot be measured there."""
-    cpu_only = given.memory or given.scaling or given.counting or given.epoch or given.peers
-    if given.device == "cuda" and cpu_only:
+    others = ("memory", "scaling", "counting", "chip", "epoch", "peers")
+    if given.device == "cuda" and any(getattr(given, name) for name in others):
         parser.error("--device cuda goes with workloads, --floors and --scan; drop one of the two")
     if given.device == "cpu" and given.scan:
         parser.error("--scan: on a CPU spikes leave it as bits; add --device cuda")
@@ -144,6 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     what.add_argument("--scaling", action="store_true", help="against steps, neurons and batch")
     what.add_argument("--floors", action="store_true", help="what no step can do without")
     what.add_argument("--counting", action="store_true", help="a step with counts and without")
+    what.add_argument("--chip", action="store_true", help="the emulated chip in the loop")
     what.add_argument("--epoch", action="store_true", help="an epoch of a run")
     what.add_argument("--scan", action="store_true", help="a scan against what it has to move")
     given = parser.parse_args(argv)
@@ -163,6 +165,8 @@ def main(argv: list[str] | None = None) -> int:
         rows, columns = floors.measure(given.workloads, given.device), floors.COLUMNS
     elif given.counting:
         rows, columns = counting.measure(given.workloads, given.pairs, compare), PAIRS
+    elif given.chip:
+        rows, columns = chips.measure(given.pairs, compare), PAIRS
     elif given.epoch:
         rows, columns = epochs.measure(given.pairs), epochs.COLUMNS
     elif given.scan:

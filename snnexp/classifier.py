@@ -150,6 +150,7 @@ class Classifier(pl.LightningModule):
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.network.constrain()
         self._ended = time.perf_counter()
         if self.trainer.is_last_batch:
             self._report_training()

@@ -45,17 +45,19 @@ def test_an_unknown_workload_is_refused_with_the_known_ones():
     [
         (["--device", "cuda", "--memory"], "goes with workloads, --floors and --scan"),
         (["--scan"], "on a CPU spikes leave it as bits; add --device cuda"),
+        pytest.param(
+            ["--device", "cuda"],
+            "there is no CUDA; drop it to measure on the CPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA"),
+        ),
     ],
 )
-def test_what_a_device_cannot_tell_is_refused(arguments, message):
-    done = run(*arguments)
-    assert done.returncode == 2 and message in " ".join(done.stderr.split())
+def test_what_a_device_cannot_tell_is_refused(workloads, arguments, message, capsys):
+    import benchmark
 
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA")
-def test_a_gpu_that_is_not_there_is_refused():
-    done = run("--device", "cuda")
-    assert done.returncode == 2 and "there is no CUDA; drop it" in done.stderr
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main(arguments)
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_gpu_is_timed_by_its_own_events(workloads):

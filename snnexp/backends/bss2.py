@@ -88,7 +88,7 @@ class Bss2(Ideal):
             "checkpoint_every": None,  # what is run again would draw other noise
         }
         super().__init__(**plain)
-        self._float = Ideal(**plain)
+        self.ideal = Ideal(**plain)
         require_choice(("reference", "chip"), level=level)
         require_choice(TRAINING, training=training)
         require_choice(("nearest", "truncate"), rounding=rounding)
@@ -207,7 +207,7 @@ class Bss2(Ideal):
         if self.level == "reference" or (layer.training and self.training == "quantisation_aware"):
             return super().layer(layer, inputs, state, membrane, margin)
         if layer.training and self.training == "float":
-            return self._float.layer(layer, inputs, state, membrane, margin)
+            return self.ideal.layer(layer, inputs, state, membrane, margin)
         return self._emulated(layer, inputs, state, membrane, margin)
 
     def _emulated(

@@ -85,11 +85,15 @@ class Ideal:
         membrane: bool,
         margin: bool,
     ) -> tuple[LayerActivity, State]:
-        """The synapse's current through the neurons."""
+        """The synapse's current, normalized if it is to be, through the neurons."""
         current = layer.synapse(inputs, self.weight(layer.weight))
+        if layer.norm is not None:
+            current = layer.norm(kernels.at_least_float32(kernels.whole(current)))
         scan = self.scan(layer.neuron, current, inputs.num_steps, state, membrane, margin)
         trace = None if scan.membrane is None else self.trace(scan.membrane)
-        train = Dense(scan.spikes) if isinstance(scan.spikes, Tensor) else scan.spikes
+        train = scan.spikes
+        if isinstance(train, Tensor):
+            train = Dense(train, counted=scan.counts)
         return LayerActivity(train, trace, scan.margin), scan.state
 
     def delayed(self, sent: Inputs | Train, arrived: Dense, seconds: Tensor) -> Dense:

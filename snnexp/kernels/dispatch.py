@@ -89,12 +89,12 @@ def _scan(
     if kernel == "triton":
         like = at_least_float32(like.detach()[:1])
     initial = _initial(like, p, state, batch, size)
-    _refuse_misfit((steps, batch, size), recurrent, initial, measured)
+    _refuse_misfit((steps, batch, size), recurrent, initial, measured, 4 + p.adaptive)
     table = p.table(like, size)
     binary = not (p.multiple or smooth or measured is not None)
     learns, packed = torch.is_grad_enabled(), kernel == "numba" and binary
-    again = packed and recurrent is None and current.shape[0] < steps  # cheaper than to keep them
-    surrogate = learns and not again and not p.exact
+    again = packed and recurrent is None and current.shape[0] < steps and not p.adaptive
+    surrogate = learns and not again and not p.exact  # margins made again are cheaper than kept
     asked = switches(
         p,
         smooth,
@@ -120,13 +120,15 @@ def _scan(
         )
     sent = Packed((words,), (spikes,), counts) if asked.packed else spikes
     if p.returns_late:
-        sent = _delayed(sent, initial[2], end[2])
+        counts = counts + initial[2] - end[2]
+        sent = _delayed(sent, counts, initial[2])
     return Scan(
         state=end,
         spikes=sent if p.surrogate is not None else None,
         membrane=membranes if wanted["membrane"] else None,
         margin=margins if wanted["margin"] and p.surrogate is not None else None,
         synaptic=synaptics if wanted["synaptic"] else None,
+        counts=counts if p.surrogate is not None else None,
     )
 
 
@@ -146,13 +148,13 @@ def _initial(
     return (state if isinstance(state, Tensor) else torch.stack(state)).to(like.dtype)
 
 
-def _delayed(spikes: Tensor | Packed, first: Tensor, last: Tensor) -> Tensor | Packed:
-    """The same one step later, with the spikes `first` before them."""
+def _delayed(spikes: Tensor | Packed, counts: Tensor, first: Tensor) -> Tensor | Packed:
+    """The same one step later, with the spikes `first` before them; counts: of these."""
     if isinstance(spikes, Tensor):
         return torch.cat([first[None], spikes[:-1]])
     (words,), (link,) = spikes.words, spikes.links
     words = torch.cat([operators.pack(first.detach()[None])[0], words[:-1]])
-    return Packed((words,), (_Later.apply(link, first),), spikes.counts + first - last)
+    return Packed((words,), (_Later.apply(link, first),), counts)
 
 
 class _Later(torch.autograd.Function):
@@ -228,10 +230,11 @@ def _refuse_misfit(
     recurrent: Tensor | None,
     initial: Tensor,
     measured: Measured | None,
+    variables: int,
 ) -> None:
     """Compiled loops do not look where they read."""
     _, batch, size = shape
-    wanted = {"recurrent": (recurrent, (size, size)), "state": (initial, (4, batch, size))}
+    wanted = {"recurrent": (recurrent, (size, size)), "state": (initial, (variables, batch, size))}
     if measured is not None:
         wanted["measured spikes"] = (measured.spikes, shape)
         wanted["measured membrane"] = (measured.membrane, shape)

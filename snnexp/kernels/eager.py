@@ -21,19 +21,19 @@ def forward(
     shape: list[float],
     steps: int,
 ) -> Outcome:
-    """All steps from the state `initial` [4, batch, neuron]; see `operators.scan`."""
+    """All steps from the state `initial` [4 or 5, batch, neuron]; see `operators.scan`."""
     s, current = switches, source.current
     assert current is not None, "only the compiled loops project spikes themselves"
-    a, b, g, c, threshold, amount, late, to = table.unbind(0)
+    a, b, g, c, threshold, amount, late, to, keep, from_membrane, from_spike = table.unbind(0)
     state = initial.clone()
-    v, i, z, r = state.unbind(0)
+    v, i, z, r, q = state if s.adaptive else (*state, None)
     _, batch, size = initial.shape
     new = initial.new_empty
     words = new(0, batch, (size + 63) // 64, dtype=torch.int64)
     spikes, margin = (new(steps if s.spiking else 0, batch, size) for _ in "zu")
     membrane = new(steps if s.membrane else 0, batch, size)
     synaptic = new(steps if s.synaptic else 0, batch, size)
-    history = new(2 if s.history else 0, steps, batch, size)
+    history = new(2 + s.adaptive if s.history else 0, steps, batch, size)
     held = new(steps if s.refractory_steps else 0, batch, size)
     for t in range(steps):
         x = current[t if len(current) > 1 else 0]
@@ -44,6 +44,8 @@ def forward(
         w = torch.addcmul(c, v, b).addcmul_(drive, g)
         if s.late:
             w.addcmul_(z, late, value=-1)
+        if q is not None:
+            w.addcmul_(q, g, value=-1)
         if given is not None:
             w.copy_(given[t])
         v.copy_(w)
@@ -61,12 +63,16 @@ def forward(
                 v.addcmul_(clamp, to - w)
             elif given is None:
                 v.addcmul_(z, amount, value=-1)
+        if q is not None:
+            q.mul_(keep).addcmul_(v, from_membrane).addcmul_(z, from_spike)
         if s.membrane:
             membrane[t] = w if s.before_reset else v
         if s.synaptic:
             synaptic[t] = i
         if s.history:
             history[0, t], history[1, t] = v, i
+            if q is not None:
+                history[2, t] = q
     counts = spikes.sum(0)
     return spikes, counts, margin, membrane, synaptic, history, state, words, held
 
@@ -93,13 +99,13 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The adjoint of `forward`; see `operators.scan_backward`."""
     s = switches
-    a, b, g, _, threshold, amount, late, to = table.unbind(0)
+    a, b, g, _, threshold, amount, late, to, keep, from_membrane, from_spike = table.unbind(0)
     _, spikes, margin, history, held = record
     to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
     if to_spikes is not None and behind is not None:
         to_spikes = torch.matmul(to_spikes, behind)
     back = torch.zeros_like(initial) if to_state is None else to_state.clone()
-    v, i, f, d = back.unbind(0)
+    v, i, f, d, q = back if s.adaptive else (*back, None)
     whole = lines == steps or recurrent is not None
     out = initial.new_zeros(steps if whole else lines, *initial.shape[1:])
     to_table = torch.zeros_like(table[: len(table) if s.history else 0])
@@ -107,6 +113,9 @@ def backward(
     for t in range(steps - 1, -1, -1):
         if to_membrane is not None and not s.before_reset:
             v.add_(to_membrane[t])
+        if q is not None:
+            v.addcmul_(q, from_membrane)
+            f.addcmul_(q, from_spike)
         after, w_ = v.clone() if s.history else v, None
         k = h = None
         if s.spiking:
@@ -144,9 +153,15 @@ def backward(
         x = i.clone() if s.delayed else torch.addcmul(i, g, w)
         if s.history:
             z = initial[2] if t == 0 or not s.spiking else spikes[t - 1]
-            old_v, old_i = (initial[0], initial[1]) if t == 0 else history[:, t - 1]
+            old_v, old_i = (initial[0], initial[1]) if t == 0 else history[:2, t - 1]
             drive = old_i if s.delayed else history[1, t]
+            if q is not None:
+                old_q = initial[4] if t == 0 else history[2, t - 1]
+                _add_adaptation(to_table, q, old_q, history[0, t], k)
+                drive = drive - old_q
             _add_to_table(to_table, s, given, w, after, w_, x, k, h, old_v, old_i, drive, z)
+        if q is not None:
+            q.mul_(keep).addcmul_(w, g, value=-1)
         torch.mul(x, a, out=i)
         if s.delayed:
             i.addcmul_(g, w)
@@ -185,7 +200,7 @@ def _moved_back(
 
     f: what a spike of this step would change, which counts for the one that moves into it, too.
     """
-    _, keep, gain, drift, threshold, _, _, to = table.unbind(0)
+    _, keep, gain, drift, threshold, _, _, to, *_ = table.unbind(0)
     push = gain * drive + drift
     slope = push - (1 - keep) * threshold
     after = push - (1 - keep) * to
@@ -228,3 +243,13 @@ def _add_to_table(
             parts["amount"] = -v * k
     for name, part in parts.items():
         to_table[NUMBERS.index(name)] += part.sum(0)
+
+
+def _add_adaptation(
+    to_table: Tensor, q: Tensor, old_q: Tensor, v: Tensor, z: Tensor | None
+) -> None:
+    """Gradients of the adaptation's numbers from one step; q: its own."""
+    assert z is not None
+    parts = {"keep_adapt": old_q, "from_membrane": v, "from_spike": z}
+    for name, part in parts.items():
+        to_table[NUMBERS.index(name)] += (q * part).sum(0)

@@ -32,7 +32,7 @@ def forward(
     shape: list[float],
     steps: int,
 ) -> Outcome:
-    """All steps from the state `initial` [4, batch, neuron]; see `operators.scan`."""
+    """All steps from the state `initial` [4 or 5, batch, neuron]; see `operators.scan`."""
     _, batch, size = initial.shape
     new, dtype = initial.new_empty, initial.dtype
     state = initial.clone(memory_format=torch.contiguous_format)
@@ -42,7 +42,7 @@ def forward(
     margin = new(steps if on and switches.margin else 0, batch, size)
     membrane = new(steps if switches.membrane else 0, batch, size)
     synaptic = new(steps if switches.synaptic else 0, batch, size)
-    history = new(2 if switches.history else 0, steps, batch, size)
+    history = new(2 + switches.adaptive if switches.history else 0, steps, batch, size)
     bits_shape = (batch, (size + 63) // 64)
     words = new(steps if on and switches.packed else 0, *bits_shape, dtype=torch.int64)
     held = new(steps if switches.refractory_steps else 0, *bits_shape, dtype=torch.int64)
@@ -69,7 +69,7 @@ def forward(
         _flat(margin),
         _flat(membrane),
         _flat(synaptic),
-        history.numpy().reshape(2, steps, -1) if switches.history else _none(dtype, 3),
+        history.numpy().reshape(len(history), steps, -1) if switches.history else _none(dtype, 3),
         held.numpy() if switches.refractory_steps else _none(torch.int64, 3),
         _none(dtype, 2) if measured is None else _flat(measured),
         _none(dtype, 2) if given is None else _flat(given),
@@ -122,7 +122,7 @@ def backward(
         words.numpy(),
         _flat(spikes),
         _flat(margin),
-        history.numpy().reshape(2, steps, -1) if switches.history else _none(dtype, 3),
+        history.numpy().reshape(len(history), steps, -1) if switches.history else _none(dtype, 3),
         held.numpy() if switches.refractory_steps else _none(torch.int64, 3),
         given,
         _none(dtype, 2) if to_spikes is None else _flat(to_spikes),

@@ -25,9 +25,9 @@ from snnexp.kernels.bits import (
 from snnexp.kernels.surrogates import FLATTEST, FORMULAS
 
 SPIKING, HARD, DELAYED, ATTACHED, BEFORE, MULTIPLE, SMOOTH, REFRACTORY = range(8)
-FORMULA, LATE, DIRECT, STRICT, EXACT = range(8, 13)
+FORMULA, LATE, DIRECT, STRICT, EXACT, ADAPTIVE = range(8, 14)
 """Places in `flags`, which are `Switches`."""
-A, B, G, C, THRESHOLD, AMOUNT, L, TO = range(8)
+A, B, G, C, THRESHOLD, AMOUNT, L, TO, KEEP, FROM_MEMBRANE, FROM_SPIKE = range(11)
 """Rows of the table, as `switches.NUMBERS` orders them."""
 
 
@@ -72,7 +72,7 @@ _bump, _rise = _choose("bump", FORMULAS), _choose("rise", FORMULAS)
 
 
 @njit(fastmath=FAST, error_model="numpy", forceinline=True)
-def _integrate(x, table, flags, v, i, z, w):
+def _integrate(x, table, flags, v, i, z, q, w):
     """I(t) in place, and w(t); `direct` neurons have i = x, which is left to the last step."""
     a, b, g, c = table[A], table[B], table[G], table[C]
     m = len(x)
@@ -92,6 +92,17 @@ def _integrate(x, table, flags, v, i, z, w):
         lost = table[L]
         for n in range(m):
             w[n] -= lost[n] * z[n]
+    if flags[ADAPTIVE]:
+        for n in range(m):
+            w[n] -= g[n] * q[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _adapt(v, z, table, q):
+    """Q(t) in place."""
+    keep, coupling, jump = table[KEEP], table[FROM_MEMBRANE], table[FROM_SPIKE]
+    for n in range(len(q)):
+        q[n] = keep[n] * q[n] + coupling[n] * v[n] + jump[n] * z[n]
 
 
 @njit(fastmath=FAST, error_model="numpy", forceinline=True)
@@ -209,6 +220,7 @@ def _forward_block(
             first, last, m = start // size, end // size, end - start
             v, i = state[0, start:end], state[1, start:end]
             z, r = state[2, start:end], state[3, start:end]
+            q = state[4 if flags[ADAPTIVE] else 3, start:end]
             wm, um, hm = w[:m], u[:m], h[:m]
             fed = current[: last - first]
             if len(x) > 0:
@@ -224,7 +236,7 @@ def _forward_block(
                 binary = packed and t > 0
                 before = words[t - 1, first:last] if binary else none
                 _feed_back(fed, weight, z.reshape(last - first, size), before, binary, chosen)
-            _integrate(xt, table, flags, v, i, z, wm)
+            _integrate(xt, table, flags, v, i, z, q, wm)
             if flags[DIRECT] and (t == steps - 1 or len(synaptic) + len(history) > 0):
                 _copy(xt, i)
             if is_given:
@@ -248,6 +260,8 @@ def _forward_block(
                     _copy(wm, v)
                 else:
                     _reset(wm, z, hm, table, flags[HARD], refractory > 0, v)
+                if flags[ADAPTIVE]:
+                    _adapt(v, z, table, q)
                 total = counts[start:end]
                 for n in range(m):
                     total[n] += z[n]
@@ -265,6 +279,8 @@ def _forward_block(
             if len(history) > 0:
                 _copy(v, history[0, t, start:end])
                 _copy(i, history[1, t, start:end])
+                if flags[ADAPTIVE]:
+                    _copy(q, history[2, t, start:end])
 
 
 @njit(cache=True, parallel=True)
@@ -339,6 +355,35 @@ def _add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, gi
             else:
                 for n in range(m):
                     ta[n] -= vb[n] * k[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _add_adaptation(grads, qb, k, v, kept_q, wb):
+    """Gradients of the adaptation's numbers, and the gain's part of it, from one step."""
+    gg, keep, coupling, jump = grads[G], grads[KEEP], grads[FROM_MEMBRANE], grads[FROM_SPIKE]
+    m = len(qb)
+    for n in range(m):
+        gg[n] -= wb[n] * kept_q[n]
+    for n in range(m):
+        keep[n] += qb[n] * kept_q[n]
+    for n in range(m):
+        coupling[n] += qb[n] * v[n]
+    for n in range(m):
+        jump[n] += qb[n] * k[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _adapt_back(table, wb, qb):
+    """The gradient of q's value of the step before."""
+    keep, g = table[KEEP], table[G]
+    for n in range(len(qb)):
+        qb[n] = keep[n] * qb[n] - g[n] * wb[n]
+
+
+@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+def _plus_product(row, factor, other):
+    for n in range(len(row)):
+        row[n] += factor[n] * other[n]
 
 
 @njit(fastmath=FAST, error_model="numpy", forceinline=True)
@@ -454,7 +499,10 @@ def _plus(row, grads, t, start, end):
 
 @njit(fastmath=FAST, error_model="numpy")
 def _margins(low, high, size, x, table, flags, initial, words, held, margin):
-    """The margins of the units [low, high) again, from a constant current and the known spikes."""
+    """The margins of the units [low, high) again, from a constant current and the known spikes.
+
+    Not of adaptive neurons.
+    """
     width, kind = table.shape[1], initial.dtype
     w, h = np.empty(width, kind), np.zeros(width, kind)
     state = initial[:3, low:high].copy()
@@ -466,7 +514,7 @@ def _margins(low, high, size, x, table, flags, initial, words, held, margin):
             here = slice(start - low, end - low)
             v, i, z = state[0, here], state[1, here], state[2, here]
             wm, hm, um = w[:m], h[:m], margin[t, here]
-            _integrate(x[0, start:end], table, flags, v, i, z, wm)
+            _integrate(x[0, start:end], table, flags, v, i, z, z, wm)
             for n in range(m):
                 um[n] = wm[n] - threshold[n]
             _spikes_of(t, first, last, size, words, margin, z)
@@ -508,6 +556,9 @@ def _backward_block(
             um, km, hm, wm = ub[:m], k[:m], h[:m], wb[:m]
             if not flags[BEFORE]:
                 _plus(v, to_membrane, t, start, end)
+            q = state[4 if flags[ADAPTIVE] else 3, start:end]
+            if flags[ADAPTIVE]:
+                _plus_product(v, q, table[FROM_MEMBRANE])
             vm = vb[:m]
             if learning:
                 _copy(v, vm)
@@ -528,6 +579,8 @@ def _backward_block(
                     each = to_counts[start:end]
                     for n in range(m):
                         f[n] += each[n]
+                if flags[ADAPTIVE]:
+                    _plus_product(f, q, table[FROM_SPIKE])
                 if flags[HARD] or learning or flags[EXACT]:
                     _spikes_of(t, first, last, size, words, spikes, km)
                 if flags[REFRACTORY] > 0:
@@ -561,6 +614,11 @@ def _backward_block(
                 _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
                 block = grads[:, :m]
                 _add_to_table(block, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
+                if flags[ADAPTIVE]:
+                    kept_q = history[2, t - 1, start:end] if t else initial[4, start:end]
+                    _add_adaptation(block, q, km, history[0, t, start:end], kept_q, wm)
+            if flags[ADAPTIVE]:
+                _adapt_back(table, wm, q)
             here = lines[first - low // size : last - low // size]
             if to_synapse.size > 0:
                 rows = t * (state.shape[1] // size) + first

@@ -104,15 +104,15 @@ def scan(
     steps: int,
     kernel: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """All steps from `initial` [4, batch, neuron] over a current, or over spikes and their weight.
+    """All steps from `initial` [state, batch, neuron] over a current, or spikes and their weight.
 
     table: see `NeuronParameters.table`. current, sent, start, weight: see `Source`. link: what
     gradients of `sent` go through, [time, batch, channel]. recurrent: [to, from]. measured, given:
     `Measured`'s spikes and membrane. switches: `Switches`. shape: the surrogate's p and q.
     Returns the spikes as floats (a link without values if they are packed), counts [batch, neuron],
-    margin, membrane, synaptic current, history [2, time, batch, neuron], the state at the end, the
-    spikes as words, and where v was held (as words; kernel `torch`: floats, `triton`: int8, both as
-    the spikes lie); as `switches` asks.
+    margin, membrane, synaptic current, history [2 or 3, time, batch, neuron], the state at the end,
+    the spikes as words, and where v was held (as words; kernel `torch`: floats, `triton`: int8,
+    both as the spikes lie); as `switches` asks.
     """
     s = Switches(*switches)
     source = Source(current, sent, start, weight)
@@ -135,6 +135,7 @@ def _(table, current, sent, start, link, weight, recurrent, initial, measured, g
     _, batch, size = initial.shape
     words = (size + 63) // 64
     new = initial.new_empty
+    rows = 2 + s.adaptive if s.history else 0
     bits = {"dtype": torch.int64}
     refractory = steps if s.refractory_steps else 0
     packed = s.spiking and s.packed
@@ -148,8 +149,8 @@ def _(table, current, sent, start, link, weight, recurrent, initial, measured, g
         new(steps if s.spiking and s.margin else 0, batch, size),
         new(steps if s.membrane else 0, batch, size),
         new(steps if s.synaptic else 0, batch, size),
-        new(2 if s.history else 0, steps, batch, size),
-        new(4, batch, size),
+        new(rows, steps, batch, size),
+        new(initial.shape),
         new(steps if packed else 0, batch, words, **bits),
         new(refractory, batch, size, dtype=dense[kernel])
         if kernel in dense

@@ -21,7 +21,7 @@ def scan(
 ) -> Scan:
     """Run `NeuronParameters`' update over current [time, batch, neuron], see `kernels.scan`."""
     p = parameters
-    v, i, z, r = p.at_rest(current, *current.shape[1:]) if state is None else state
+    v, i, z, r, *rest = p.at_rest(current, *current.shape[1:]) if state is None else state
     first, d = z, r - r.detach()
     spikes, traces, margins, synaptics = [], [], [], []
     for t, x in enumerate(current.unbind(0)):
@@ -29,6 +29,7 @@ def scan(
             x = torch.addmm(x, z, recurrent.t())
         drive = i
         w, i = _integrate(v, i, z, x, p)
+        w = w - p.gain * rest[0] if p.adaptive else w
         drive = drive if p.delayed else i
         seen = None if measured is None or measured.membrane is None else measured.membrane[t]
         w = w if seen is None else straight_through(w, seen)
@@ -48,18 +49,22 @@ def scan(
                 v = v if seen is None else straight_through(v, seen)
             else:
                 v = _reset(w, z, held, p) if seen is None else w
+            if p.adaptive:
+                rest = [p.keep_adapt * rest[0] + p.from_membrane * v + p.from_spike * z]
             spikes.append(z)
             margins.append(u)
         traces.append(w if p.before_reset else v)
         synaptics.append(i)
     if p.returns_late:
         spikes = [first, *spikes[:-1]]
+    train = torch.stack(spikes) if spikes else None
     return Scan(
-        state=torch.stack([v, i, z, r + d if p.exact else r]),
-        spikes=torch.stack(spikes) if spikes else None,
+        state=torch.stack([v, i, z, r + d if p.exact else r, *rest]),
+        spikes=train,
         membrane=torch.stack(traces) if membrane else None,
         margin=torch.stack(margins) if margin and margins else None,
         synaptic=torch.stack(synaptics) if synaptic else None,
+        counts=None if train is None else train.sum(0),
     )
 
 

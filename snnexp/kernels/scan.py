@@ -12,7 +12,8 @@ from snnexp.kernels.switches import NUMBERS, Switches
 
 State = Tensor | tuple[Tensor, ...]
 """What a scan carries to the next segment of time; of `NeuronParameters`' [4, batch, neuron], which
-are the membrane v, the synaptic current i, the last spike z, the steps r for which v is held."""
+are the membrane v, the synaptic current i, the last spike z, the steps r for which v is held; of
+adaptive neurons [5, batch, neuron], with the adaptation q."""
 
 Number = float | Tensor
 """A number for all neurons, or a tensor [neuron] with one for each, through which gradients go."""
@@ -25,10 +26,14 @@ class NeuronParameters:
     In each step, x(t) being the current with the recurrent W z(t-1) in it:
 
     i(t) = keep_syn i(t-1) + x(t)
-    w(t) = keep_mem v(t-1) + gain i(t) + drift - late z(t-1)        (i(t-1) if `delayed`)
+    w(t) = keep_mem v(t-1) + gain (i(t) - q(t-1)) + drift - late z(t-1)     (i(t-1) if `delayed`)
     z(t) = H(w(t) - threshold), but 0 while r(t-1) > 0
     v(t) = w(t) - amount z(t); if `hard`, v(t) = to at a spike and while r(t-1) > 0, else w(t)
+    q(t) = keep_adapt q(t-1) + from_membrane v(t) + from_spike z(t)
     r(t) = refractory_steps at a spike, else max(r(t-1) - 1, 0)
+
+    q, the adaptation, is there where something feeds it, in neurons that spike; what it takes from
+    a spike carries a gradient in any case.
 
     surrogate: None for a neuron that does not spike; then v(t) = w(t). strict: H(0) = 0, else 1.
     multiple: H times floor(w(t) / threshold), so that a neuron may spike several times in a step.
@@ -49,6 +54,9 @@ class NeuronParameters:
     amount: Number = 0.0
     late: Number = 0.0
     to: Number = 0.0
+    keep_adapt: Number = 0.0
+    from_membrane: Number = 0.0
+    from_spike: Number = 0.0
     hard: bool = False
     delayed: bool = False
     refractory_steps: int = 0
@@ -67,15 +75,25 @@ class NeuronParameters:
             raise ValueError(
                 "exact: it goes with binary spikes and a hard reset that is not delayed"
             )
+        if self.adaptive and (self.exact or self.surrogate is None):
+            raise ValueError(
+                "from_membrane, from_spike: adaptation goes with neurons that spike, by a surrogate"
+            )
 
     @cached_property
     def constant(self) -> bool:
         """Whether all numbers are the same for every neuron and carry no gradient."""
         return not any(isinstance(getattr(self, name), Tensor) for name in NUMBERS)
 
+    @cached_property
+    def adaptive(self) -> bool:
+        """Whether anything feeds the adaptation."""
+        feeds = (self.from_membrane, self.from_spike)
+        return any(isinstance(number, Tensor) or number != 0 for number in feeds)
+
     def at_rest(self, like: Tensor, batch: int, size: int) -> Tensor:
         """The state before the first step, in the precision of `like`."""
-        state = like.new_zeros(4, batch, size)
+        state = like.new_zeros(4 + self.adaptive, batch, size)
         if isinstance(self.rest, Tensor):
             return torch.cat([state[:1] + self.rest, state[1:]])
         if self.rest:
@@ -111,7 +129,8 @@ def switches(
 ) -> Switches:
     """Those of `p`, whose surrogate is one of `FORMULAS` or None."""
     late = isinstance(p.late, Tensor) or p.late != 0
-    direct = p.constant and (p.keep_syn, p.gain, p.drift) == (0, 1, 0) and not p.delayed
+    plain = p.constant and not p.delayed and not p.adaptive
+    direct = plain and (p.keep_syn, p.gain, p.drift) == (0, 1, 0)
     return Switches(
         spiking=int(p.surrogate is not None),
         hard=int(p.hard),
@@ -126,6 +145,7 @@ def switches(
         direct=int(direct),
         strict=int(p.strict),
         exact=int(p.exact),
+        adaptive=int(p.adaptive),
         packed=int(packed),
         margin=int(margin),
         membrane=int(membrane),
@@ -155,6 +175,7 @@ class Scan:
     membrane: the trace as the neuron's docstring defines it; None unless it was asked for.
     margin: membrane minus threshold at the decision to spike; None unless it was asked for.
     synaptic: the trace of the synaptic current i; None unless it was asked for.
+    counts: of the spikes by sample and neuron, [batch, neuron]; None for integrators.
     """
 
     state: State
@@ -162,6 +183,7 @@ class Scan:
     membrane: Tensor | None = None
     margin: Tensor | None = None
     synaptic: Tensor | None = None
+    counts: Tensor | None = None
 
     def dense(self) -> "Scan":
         """The same with dense spikes."""

@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-NUMBERS = ("keep_syn", "keep_mem", "gain", "drift", "threshold", "amount", "late", "to")
+NUMBERS = (
+    "keep_syn", "keep_mem", "gain", "drift", "threshold", "amount", "late", "to",
+    "keep_adapt", "from_membrane", "from_spike",
+)  # fmt: skip
 """The numbers of `NeuronParameters` that the update reads, in the order of `table`."""
 
 Outcome = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -28,10 +31,11 @@ class Source(NamedTuple):
 class Switches(NamedTuple):
     """What a kernel's update does, and what it records, as whole numbers.
 
-    Up to `exact` they say how `NeuronParameters` is gone through: `formula` is the surrogate's
+    Up to `adaptive` they say how `NeuronParameters` is gone through: `formula` is the surrogate's
     place in `FORMULAS`, `late` whether that number can differ from 0, `direct` that w(t) is just
     keep_mem v(t-1) + x(t). The others say which records are filled: spikes as bits, the margin, the
-    membrane, the synaptic current, and v and i for the gradients of the table.
+    membrane, the synaptic current, and v and i (of adaptive neurons q too) for the gradients of the
+    table.
     """
 
     spiking: int
@@ -47,6 +51,7 @@ class Switches(NamedTuple):
     direct: int
     strict: int
     exact: int
+    adaptive: int
     packed: int
     margin: int
     membrane: int

@@ -10,12 +10,14 @@ from snnexp.kernels.surrogates import (
     Surrogate,
     Triangle,
 )
+from snnexp.models.adaptive import AdLIF, BiasedLI, RangeLI, SEAdLIF
 from snnexp.models.architectures import ConvNetwork, DeepNetwork
 from snnexp.models.delays import Delay, FixedDelay, LearntDelay
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
-from snnexp.models.initializers import Kaiming, Normal
+from snnexp.models.initializers import Kaiming, Normal, Orthogonal
 from snnexp.models.network import Layer, Network
 from snnexp.models.neurons import IAF, LI, LIF, Circuit, CubaIAF, CubaLI, CubaLIF, LearntLIF, Neuron
+from snnexp.models.normalization import BatchNorm
 from snnexp.models.spyx import RLIF, Haiku, LearntLI
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
 
@@ -24,8 +26,11 @@ __all__ = [
     "LI",
     "LIF",
     "RLIF",
+    "AdLIF",
     "ArcTan",
     "AvgPool2d",
+    "BatchNorm",
+    "BiasedLI",
     "Boxcar",
     "Chain",
     "Circuit",
@@ -50,6 +55,9 @@ __all__ = [
     "Network",
     "Neuron",
     "Normal",
+    "Orthogonal",
+    "RangeLI",
+    "SEAdLIF",
     "Sigmoid",
     "SumPool2d",
     "SuperSpike",

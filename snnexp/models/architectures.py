@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from torch import nn
+
 from snnexp.checks import require, require_whole
 from snnexp.models.delays import Delay
 from snnexp.models.network import Backend, Initializer, Network
@@ -27,6 +29,8 @@ class DeepNetwork(Network):
         readout: Callable[..., Neuron],
         init: Initializer,
         delays: Callable[..., Delay] | None = None,
+        norm: Callable[..., nn.Module] | None = None,
+        dropout: float = 0.0,
     ):
         require_whole(1, depth=depth, width=width)
         hidden = {
@@ -36,7 +40,8 @@ class DeepNetwork(Network):
             )
             for index in range(1, depth + 1)
         }
-        self._build((num_inputs,), num_outputs, hidden, readout, dt, backend, init, delays)
+        shape = (num_inputs,)
+        self._build(shape, num_outputs, hidden, readout, dt, backend, init, delays, norm, dropout)
 
 
 class ConvNetwork(Network):
@@ -59,10 +64,14 @@ class ConvNetwork(Network):
         readout: Callable[..., Neuron],
         init: Initializer,
         delays: Callable[..., Delay] | None = None,
+        norm: Callable[..., nn.Module] | None = None,
+        dropout: float = 0.0,
     ):
         require(len(hidden) > 0, "hidden: {}; give at least one layer")
         require("readout" not in hidden, "hidden.readout: the readout is always there; rename it")
         for name in hidden:
             require_free(name)
         layers = {name: (partial(Chain, parts=parts), neuron) for name, parts in hidden.items()}
-        self._build(input_shape, num_outputs, layers, readout, dt, backend, init, delays)
+        self._build(
+            input_shape, num_outputs, layers, readout, dt, backend, init, delays, norm, dropout
+        )

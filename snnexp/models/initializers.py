@@ -48,6 +48,24 @@ class Normal:
         return float(value[0 if layer == 0 else 2 if layer == num_layers - 1 else 1])
 
 
+class Orthogonal:
+    """w ~ U(-b, b) with b = gain / sqrt(inputs); recurrent weights are an orthogonal matrix.
+
+    That times `recurrent_gain` (Saxe, McClelland & Ganguli 2014).
+    """
+
+    def __init__(self, *, gain: float, recurrent_gain: float):
+        self.gain, self.recurrent_gain = require_positive(gain=gain, recurrent_gain=recurrent_gain)
+
+    def fill(self, weight: Tensor, layer: int, num_layers: int, recurrent: bool = False) -> None:
+        """Draw `weight` [neuron, input, ...] in place, alike in all layers."""
+        if recurrent:
+            nn.init.orthogonal_(weight, self.recurrent_gain)
+        else:
+            bound = self.gain / weight[0].numel() ** 0.5
+            nn.init.uniform_(weight, -bound, bound)
+
+
 class Kaiming:
     """w ~ U(-b, b) with b = gain sqrt(3 / inputs), after He et al. 2015.
 

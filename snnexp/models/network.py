@@ -8,10 +8,11 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from snnexp.activity import Activity, LayerActivity, join
-from snnexp.checks import require, require_whole
+from snnexp.checks import require, require_between, require_whole
 from snnexp.inputs import Current, Dense, Inputs, Train
 from snnexp.kernels import Scan, State
 from snnexp.models.delays import Delay
@@ -102,12 +103,18 @@ class Initializer(Protocol):
 
 
 class Layer(nn.Module):
-    """A synapse and the neurons that it drives; `delay` acts on what reaches the synapse."""
+    """A synapse and the neurons that it drives.
+
+    delay: acts on what reaches the synapse. norm: acts on the current. dropout: the share of what
+    reaches the synapse that is lost in training.
+    """
 
     def __init__(self, synapse: Synapse, neuron: Neuron):
         super().__init__()
         self.synapse, self.neuron = synapse, neuron
         self.delay: Delay | None = None
+        self.norm: nn.Module | None = None
+        self.dropout = 0.0
 
     @property
     def weight(self) -> nn.Parameter:
@@ -131,6 +138,9 @@ class Network(nn.Module):
 
     neuron, readout, delays: factories that take `size` and `dt`, in s; delays None: there are none.
     init: draws the weights of one layer after another, the synapse's before the recurrent ones.
+    norm: factory of what normalizes each layer's current, which takes `size`; None: nothing does.
+    dropout: share of hidden spikes that the next layer does not see in training; the others count
+    for more.
     """
 
     def __init__(
@@ -145,6 +155,8 @@ class Network(nn.Module):
         readout: Callable[..., Neuron],
         init: Initializer,
         delays: Callable[..., Delay] | None = None,
+        norm: Callable[..., nn.Module] | None = None,
+        dropout: float = 0.0,
     ):
         require(len(hidden_sizes) > 0, "hidden_sizes: []; give at least one layer, such as [120]")
         for size in hidden_sizes:
@@ -153,7 +165,9 @@ class Network(nn.Module):
             f"hidden{index}": (partial(Linear, num_outputs=size), neuron)
             for index, size in enumerate(hidden_sizes, start=1)
         }
-        self._build((num_inputs,), num_outputs, hidden, readout, dt, backend, init, delays)
+        self._build(
+            (num_inputs,), num_outputs, hidden, readout, dt, backend, init, delays, norm, dropout
+        )
 
     def _build(
         self,
@@ -165,6 +179,8 @@ class Network(nn.Module):
         backend: Backend,
         init: Initializer,
         delays: Callable[..., Delay] | None,
+        norm: Callable[..., nn.Module] | None,
+        dropout: float,
     ) -> None:
         """Make the layers: hidden ones from factories of synapse and neuron, then the readout."""
         super().__init__()
@@ -184,10 +200,30 @@ class Network(nn.Module):
             init.fill(layer.weight, index, len(plan))
             if population.recurrent is not None:
                 init.fill(population.recurrent, index, len(plan), recurrent=True)
+                if not population.autapses:
+                    population.recurrent.data.fill_diagonal_(0)
         self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
         if delays is not None:
             self._delay(delays, dt)
+        self._regularize(norm, dropout)
         backend.prepare(dict(self.layers.items()))
+
+    def _regularize(self, norm: Callable[..., nn.Module] | None, dropout: float) -> None:
+        """What the layers' currents and spikes go through in training."""
+        require_between(0, 1, dropout=dropout)
+        require(
+            norm is None or self.backend.checkpoint_every is None,
+            "norm: its averages would be those of a segment; set backend.checkpoint_every to null",
+        )
+        self._normalized = norm is not None
+        for index, layer in enumerate(self.layers.values()):
+            layer.norm = None if norm is None else norm(size=layer.neuron.size)
+            layer.dropout = dropout if index > 0 else 0.0
+
+    def constrain(self) -> None:
+        """Keep what learns within its bounds; called after each step of the optimizer."""
+        for layer in self.layers.values():
+            layer.neuron.constrain()
 
     def _delay(self, delays: Callable[..., Delay], dt: float) -> None:
         """Drawn last, so that the weights are those of the network without delays."""
@@ -209,7 +245,7 @@ class Network(nn.Module):
         """
         every = self.backend.checkpoint_every
         record = (record_membrane, record_margin)
-        if (every or SEGMENT) >= inputs.num_steps:
+        if (every or SEGMENT) >= inputs.num_steps or self._normalized:
             layers, state = self._run(inputs, state, *record)
             return Activity(inputs, layers), state
         parts = []
@@ -241,6 +277,8 @@ class Network(nn.Module):
                 past = cast(Tensor, state[way]) if state is not None else None
                 arrived, states[way] = layer.delay(flow, past)
                 arrived = self.backend.delayed(flow, arrived, layer.delay.seconds)
+            if layer.dropout > 0 and self.training:
+                arrived = Dense(functional.dropout((arrived or flow).dense(), layer.dropout))
             record, states[name] = layer(
                 arrived or flow, before, self.backend, membrane, record_margin
             )

@@ -46,7 +46,7 @@ class Neuron(nn.Module):
 
     A subclass passes the `constants` of its update, or overrides `scan`. With `recurrent`, the
     spikes of one step reach the population at the next through the matrix `recurrent` [to, from],
-    which the network fills.
+    which the network fills; without `autapses` no neuron reaches itself, neither then nor later.
     """
 
     surrogate: Surrogate | None = None
@@ -64,15 +64,22 @@ class Neuron(nn.Module):
         size: int,
         dt: float,
         recurrent: bool = False,
+        autapses: bool = True,
         constants: NeuronParameters | None = None,
     ):
         super().__init__()
         (self.size,) = require_whole(1, size=size)
         (self.dt,) = require_positive("s", dt=dt)
         self.recurrent = nn.Parameter(torch.zeros(size, size)) if recurrent else None
+        self.autapses = autapses
+        if self.recurrent is not None and not autapses:
+            self.recurrent.register_hook(lambda gradient: gradient.clone().fill_diagonal_(0))
         self._constants = constants
         if constants is not None:
             self.rest, self.returns_late = constants.rest, constants.returns_late
+
+    def constrain(self) -> None:
+        """Keep what learns within its bounds; called after each step of the optimizer."""
 
     @property
     def constants(self) -> NeuronParameters | None:

@@ -6,8 +6,9 @@ from itertools import product
 import torch
 
 from snnexp import kernels
-from snnexp.kernels import Measured
+from snnexp.kernels import Measured, NeuronParameters
 from snnexp.kernels.switches import NUMBERS
+from snnexp.models import SuperSpike
 from tests.models import made
 
 LIF = [
@@ -31,11 +32,31 @@ EXACT = [
         ("euler", "exponential"), (0.0, 6e-6), (0.0, 0.2), (0.0, -0.3)
     )
 ]
+ADAPTIVE = {
+    "soft": {"late": 0.9, "attached": True, "before_reset": True, "from_membrane": -0.3},
+    "hard": {"hard": True, "drift": 0.1, "from_membrane": 0.3},
+    "held": {
+        "keep_syn": 0.5,
+        "delayed": True,
+        "hard": True,
+        "refractory_steps": 2,
+        "from_spike": 1,
+    },
+    "subtract": {"amount": 1.0, "from_membrane": 0.2, "from_spike": -0.4},
+}
+ADAPTIVE = {
+    f"adaptive {name}": NeuronParameters(
+        **{"keep_mem": 0.9, "gain": 0.5, "keep_adapt": 0.95, "from_spike": 0.5} | settings,
+        surrogate=SuperSpike(slope=5.0),
+    )
+    for name, settings in ADAPTIVE.items()
+}
 SPIKING = {
     **{f"lif {s}": made.lif(size=1, **s).constants for s in LIF},
     **{f"cuba {s}": made.cuba_lif(size=1, normalized=False, **s).constants for s in CUBA},
     **{f"exact {s}": made.cuba_lif(size=1, normalized=False, **s).constants for s in EXACT},
     **{f"iaf {m}": made.iaf(size=1, multiple=m).constants for m in (False, True)},
+    **ADAPTIVE,
 }
 INTEGRATORS = {
     "li": made.li(size=1).constants,
@@ -48,7 +69,7 @@ INTEGRATORS = {
 def learnable(p, size, draw, dtype, device="cpu"):
     """The same parameters with a number of its own for each neuron, all of which take gradients."""
     numbers = {}
-    for name in NUMBERS:
+    for name in NUMBERS if p.adaptive else NUMBERS[: NUMBERS.index("keep_adapt")]:
         spread = 0.1 * torch.rand(size, generator=draw, dtype=torch.double)
         number = getattr(p, name)
         number = (number + spread * (number != 0)).to(device, dtype)
@@ -77,7 +98,7 @@ def outcome(
     def random(*sizes):
         return torch.randn(sizes, generator=draw, dtype=torch.double).to(device, dtype)
 
-    state = random(4, batch, size).abs() / 2
+    state = random(4 + p.adaptive, batch, size).abs() / 2
     state[2], state[3] = state[2].round().clamp(max=1), 0
     current, weight = random(1 if static else steps, batch, size), random(size, size) / size**0.5
     leaves = [current, state, *([weight] if recurrent else [])]

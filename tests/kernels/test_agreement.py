@@ -106,14 +106,15 @@ def test_sizes_agree(kernel, steps, batch, size, recurrent, learn, name, seed):
     batch=st.integers(1, 5),
     size=st.integers(1, 140),
     recurrent=st.booleans(),
+    name=st.sampled_from(["lif", "adaptive soft", "adaptive hard"]),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=40, deadline=None)
 def test_float32_agrees_where_no_rounding_moved_a_spike(
-    kernel, steps, batch, size, recurrent, seed
+    kernel, steps, batch, size, recurrent, name, seed
 ):
     options = {"recurrent": recurrent, "seed": seed, "dtype": torch.float32}
-    p = made.lif(size=1).constants
+    p = made.lif(size=1).constants if name == "lif" else SPIKING[name]
     plain, gradients = outcome("reference", p, (steps, batch, size), **options)
     found, found_gradients = outcome(kernel, p, (steps, batch, size), **options)
     assume(torch.equal(plain["spikes"], found["spikes"]))
@@ -126,6 +127,7 @@ def test_float32_agrees_where_no_rounding_moved_a_spike(
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_sizes_of_more_than_a_block_agree(shape, recurrent, kernel):
     assert_agreement(kernel, made.lif(size=1).constants, shape, recurrent=recurrent)
+    assert_agreement(kernel, SPIKING["adaptive hard"], shape, recurrent=recurrent, learn=True)
 
 
 @FAST
@@ -147,7 +149,7 @@ def test_gradients_are_those_of_finite_differences_with_a_smooth_spike(name, rec
 
     p = replace(SPIKING[name], attached=True, surrogate=Sigmoid(slope=4.0))
     draw = torch.Generator().manual_seed(3)
-    start = torch.rand(4, 2, 3, generator=draw, dtype=torch.double)
+    start = torch.rand(4 + p.adaptive, 2, 3, generator=draw, dtype=torch.double)
     start[3] = 0
     current = torch.randn(4, 2, 3, generator=draw, dtype=torch.double)
     weight = torch.randn(3, 3, generator=draw, dtype=torch.double)
@@ -157,7 +159,7 @@ def test_gradients_are_those_of_finite_differences_with_a_smooth_spike(name, rec
             current, p, weight if recurrent else None, state, membrane=True, smooth=smooth,
             kernel=kernel,
         )  # fmt: skip
-        return scan.dense().spikes, scan.membrane, scan.state[:2]
+        return scan.dense().spikes, scan.membrane, scan.state[:2], scan.state[4:]
 
     leaves = (current.requires_grad_(), start.requires_grad_(), weight.requires_grad_())
     assert torch.autograd.gradcheck(run, leaves)
@@ -233,16 +235,16 @@ def test_numbas_threads_follow_torchs():
 
 
 @pytest.mark.parametrize("learn", [False, True])
-@pytest.mark.parametrize("name", [*list(SPIKING)[::5], *list(SPIKING)[-2:]])
+@pytest.mark.parametrize("name", [*list(SPIKING)[::5], "iaf True", "adaptive soft"])
 def test_margins_of_a_static_current_are_made_again(name, learn):
     """Nobody asks for them here, so that the compiled loops do not keep them for the gradient."""
     results = []
     for kernel in ("numba", "reference"):
-        draw = torch.Generator().manual_seed(3)
-        state = torch.rand(4, 9, 50, generator=draw, dtype=torch.double)
+        draw, p = torch.Generator().manual_seed(3), SPIKING[name]
+        state = torch.rand(4 + p.adaptive, 9, 50, generator=draw, dtype=torch.double)
         state[2], state[3] = state[2].round(), 0
         current = torch.rand(1, 9, 50, generator=draw, dtype=torch.double)
-        p, leaves = SPIKING[name], [current.requires_grad_(), state.requires_grad_()]
+        leaves = [current.requires_grad_(), state.requires_grad_()]
         if learn:
             p, numbers = learnable(p, 50, draw, torch.double)
             leaves += numbers

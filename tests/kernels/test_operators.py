@@ -13,10 +13,12 @@ from tests.models import made
 
 CUBA = next(name for name in SPIKING if name.startswith("cuba") and "6e-06" in name)
 
+EXACT = next(name for name in SPIKING if name.startswith("exact") and "6e-06" in name)
+
 
 def arguments(p, source, kernel, *, recurrent, history, packed):
     """Those of the operator `scan`."""
-    current, state = torch.randn(5, 2, 3), torch.zeros(4, 2, 3)
+    current, state = torch.randn(5, 2, 3), torch.zeros(4 + p.adaptive, 2, 3)
     asked = switches(
         p, False, packed=packed, margin=True, membrane=True, synaptic=True, history=history
     )
@@ -46,7 +48,7 @@ def bits():
 )
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("history", [False, True])
-@pytest.mark.parametrize("name", [next(iter(SPIKING)), list(SPIKING)[-3], CUBA, "li"])
+@pytest.mark.parametrize("name", [next(iter(SPIKING)), EXACT, CUBA, "adaptive hard", "li"])
 def test_scan_is_a_sound_operator(name, history, recurrent, kernel, source):
     p = (SPIKING | INTEGRATORS)[name]
     packed, spiking = kernel == "numba" and p.surrogate is not None, p.surrogate is not None

@@ -1,0 +1,39 @@
+"""What happens to a layer's current between its synapse and its neurons."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from snnexp.checks import require_between, require_positive
+
+
+class BatchNorm(nn.Module):
+    """y = weight (x - mean) / sqrt(variance + epsilon) + bias of each neuron's current x.
+
+    In training over all steps and samples of a batch, else by averages that go on by
+    mean <- (1 - momentum) mean + momentum new (Ioffe & Szegedy 2015; over time as Bittar & Garner
+    2022 have it). weight (1 at first) and bias (0) are learnt. A trained layer can take it into
+    its weights and a bias, so that it counts as no operation.
+    """
+
+    def __init__(self, *, size: int, momentum: float, epsilon: float):
+        super().__init__()
+        (self.momentum,) = require_between(0, 1, momentum=momentum)
+        (self.epsilon,) = require_positive(epsilon=epsilon)
+        self.weight, self.bias = nn.Parameter(torch.ones(size)), nn.Parameter(torch.zeros(size))
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("variance", torch.ones(size))
+
+    def forward(self, current: Float[Tensor, "time batch neuron"]) -> Tensor:
+        rows = functional.batch_norm(
+            current.flatten(0, 1),
+            self.mean,  # type: ignore[arg-type]
+            self.variance,  # type: ignore[arg-type]
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.epsilon,
+        )
+        return rows.view_as(current)
