@@ -11,7 +11,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from snnexp import kernels
 from snnexp.kernels import dispatch
-from tests.kernels.scans import SPIKING, outcome
+from tests.kernels.scans import FIXED as SPIKING
+from tests.kernels.scans import outcome
 from tests.models import made
 
 AGREEMENT = Path(__file__).with_name("triton_agreement.py")

@@ -10,13 +10,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from snnexp import kernels
 from snnexp.kernels import Projection, dispatch, operators, whole
 from snnexp.kernels.scan import switches
+from tests.kernels.scans import FIXED as SPIKING
 from tests.kernels.scans import INTEGRATORS, outcome
-from tests.kernels.scans import SPIKING as EVERY
 from tests.kernels.test_agreement import SURROGATES
 from tests.models import made
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SPIKING = {name: p for name, p in EVERY.items() if not p.adaptive}  # torch's kernel runs these
 LIF = made.lif(size=1).constants
 CUBA = SPIKING[[name for name in SPIKING if name.startswith("cuba") and "6e-06" in name][-1]]
 
