@@ -50,7 +50,8 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     """
     backend = instantiate(cfg.backend)
     dataset = instantiate(cfg.dataset)
-    encoder = instantiate(cfg.encoder, num_features=dataset.num_features)
+    sizes = {"num_features": dataset.num_features, "input_shape": dataset.shape}
+    encoder = instantiate(cfg.encoder, **config.taken(cfg.encoder, **sizes))
     _refuse_misfit(dataset, encoder)
     torch.manual_seed(randomness.key(cfg.seed, 0, "weights"))
     network = instantiate(
