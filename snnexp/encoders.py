@@ -26,8 +26,16 @@ class Encoder:
     accepts = "values"
     spikes = True
     num_channels: int
-    alter: Callable[[Tensor, torch.Generator], Tensor] | None = None
-    """What is done to a batch of training values before they are encoded, if anything."""
+    alters = False
+    """Whether a batch of training values is changed by `alter` before it is encoded."""
+
+    def __call__(self, values: Any, generator: torch.Generator | None = None) -> Inputs:
+        """The input of a batch."""
+        raise NotImplementedError
+
+    def alter(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """Training values, changed."""
+        return values
 
     def check(self, values: Any) -> None:
         """Raise ValueError for values that cannot be encoded; most encoders take all."""
@@ -213,6 +221,8 @@ class Augmented(Encoder):
     [batch, channel, height, width] and a generator. Other splits are encoded as they are.
     Raises ValueError for data that are no images.
     """
+
+    alters = True
 
     def __init__(
         self,
