@@ -51,6 +51,8 @@ IMAGES = [model for model in OPTIONS["model"] if "hidden" in stated("model", mod
 """Models that take images, on which the others' data are refused."""
 VECTORS = [model for model in OPTIONS["model"] if model not in IMAGES]
 PAIRS = [pair for model in OPTIONS["model"] for pair in data_sets(model)]
+QUIET = ("se_adlif",)
+"""Models whose published weights make them spike at first on many events only, those of words."""
 ON_CHIP = ("snnexp.models.CubaLIF", "snnexp.models.CubaIAF")
 IMAGE_DATA = ("snnexp.datasets.MNIST", "snnexp.datasets.Ones")
 GPU = torch.cuda.is_available() or torch.backends.mps.is_available()
@@ -97,6 +99,8 @@ def expected_refusal(cfg):
         return f"encoder: {encoder.__name__} takes {encoder.accepts}"
     if model is ConvNetwork and cfg.dataset._target_ not in IMAGE_DATA:
         return r"model\.hidden\.conv1\.conv\.input_shape: .* Conv2d takes an image"
+    if model is ConvNetwork and cfg.model.get("norm"):
+        return r"model\.norm: each neuron's own"
     if cfg.model.get("delays") and cfg.model.delays.inputs and not encoder.spikes:
         return rf"model\.delays\.inputs: true, but {encoder.__name__} gives values"
     for stage, part in (("decoder", decoder), ("loss", loss)):
@@ -165,12 +169,14 @@ def test_every_group_has_options():
 def test_every_pair_trains_with_no_further_key(model, dataset):
     """And its hidden neurons spike from the start, but not at every step."""
     cfg = small(dataset, f"model={model}", "batch_size=20")
+    if dataset == "ones" and cfg.model.norm is not None:
+        pytest.skip("a current that does not vary is normalized to 0")
     if expected_refusal(cfg):
         assert_it_trains_or_is_refused(cfg)
         return
     classifier, activity = train_a_step(cfg)
     for name, layer in activity.hidden.items():
-        assert layer.spikes.any()
+        assert layer.spikes.any() or (model in QUIET and dataset != "shd")
         if dataset != "ones" and not classifier.network.layers[name].neuron.constants.multiple:
             assert layer.spikes.mean() < 0.5
 
@@ -178,7 +184,7 @@ def test_every_pair_trains_with_no_further_key(model, dataset):
 @pytest.mark.parametrize("recurrent", ["false", "true"])
 @pytest.mark.parametrize("model", VECTORS)
 def test_deep_networks_train_and_spike_in_every_layer(model, recurrent):
-    if model == "rlif" and recurrent == "false":
+    if model in QUIET or (model == "rlif" and recurrent == "false"):
         pytest.skip("its published weights keep few events from passing several layers")
     deep = (*narrow(model, 60, 60, 60), f"model.neuron.recurrent={recurrent}")
     _, activity = train_a_step(small("yinyang", f"model={model}", "batch_size=20", *deep))

@@ -123,6 +123,7 @@ class Bss2(Ideal):
             self.plan = plan(layers)
             for name, layer in layers.items():
                 self._circuits[name] = self._circuit(name, layer.neuron, faster)
+                _refuse_unlike(layer)
             for line in self.plan.lines():
                 log.info(line)
 
@@ -287,3 +288,16 @@ class Bss2(Ideal):
             draw = randomness.generator(self._chip, 0, f"circuits/{name}", device)
             self._populations[name] = drawn(draw)
         return self._populations[name]
+
+
+def _refuse_unlike(layer: Layer) -> None:
+    """What acts on a current, and spikes that count for more than one, have no circuit."""
+    if layer.norm is not None:
+        raise ValueError(
+            "norm: the chip normalizes no current; set model/norm=null, or choose backend=auto"
+        )
+    if layer.dropout > 0:
+        raise ValueError(
+            f"dropout: {layer.dropout!r}, but a measured spike counts for one; set it to 0, or "
+            "choose backend=auto"
+        )

@@ -49,7 +49,8 @@ class ConvNetwork(Network):
 
     input_shape: of an image, (channel, height, width). hidden: of each hidden layer its synapse's
     parts by name, factories in the order of the flow: pooling before the weights acts on spikes,
-    pooling behind them on the current. All hidden neurons are of one kind.
+    pooling behind them on the current. All hidden neurons are of one kind. norm: None, since
+    currents of images are not normalized yet.
     """
 
     def __init__(
@@ -64,14 +65,18 @@ class ConvNetwork(Network):
         readout: Callable[..., Neuron],
         init: Initializer,
         delays: Callable[..., Delay] | None = None,
-        norm: Callable[..., nn.Module] | None = None,
+        norm: None = None,
         dropout: float = 0.0,
     ):
+        require(
+            norm is None,
+            "norm: each neuron's own, where images want one of each channel; set model/norm=null",
+        )
         require(len(hidden) > 0, "hidden: {}; give at least one layer")
         require("readout" not in hidden, "hidden.readout: the readout is always there; rename it")
         for name in hidden:
             require_free(name)
         layers = {name: (partial(Chain, parts=parts), neuron) for name, parts in hidden.items()}
         self._build(
-            input_shape, num_outputs, layers, readout, dt, backend, init, delays, norm, dropout
+            input_shape, num_outputs, layers, readout, dt, backend, init, delays, None, dropout
         )

@@ -35,28 +35,22 @@ EXACT = [
 ADAPTIVE = {
     "soft": {"late": 0.9, "attached": True, "before_reset": True, "from_membrane": -0.3},
     "hard": {"hard": True, "drift": 0.1, "from_membrane": 0.3},
-    "held": {
-        "keep_syn": 0.5,
-        "delayed": True,
-        "hard": True,
-        "refractory_steps": 2,
-        "from_spike": 1,
-    },
+    "held": {"keep_syn": 0.5, "delayed": True, "hard": True, "refractory_steps": 2},
     "subtract": {"amount": 1.0, "from_membrane": 0.2, "from_spike": -0.4},
 }
-ADAPTIVE = {
-    f"adaptive {name}": NeuronParameters(
-        **{"keep_mem": 0.9, "gain": 0.5, "keep_adapt": 0.95, "from_spike": 0.5} | settings,
-        surrogate=SuperSpike(slope=5.0),
-    )
-    for name, settings in ADAPTIVE.items()
-}
+
+
+def adaptive(**settings):
+    given = {"keep_mem": 0.9, "gain": 0.5, "keep_adapt": 0.95, "from_spike": 0.5} | settings
+    return NeuronParameters(**given, surrogate=SuperSpike(slope=5.0))
+
+
 SPIKING = {
     **{f"lif {s}": made.lif(size=1, **s).constants for s in LIF},
     **{f"cuba {s}": made.cuba_lif(size=1, normalized=False, **s).constants for s in CUBA},
     **{f"exact {s}": made.cuba_lif(size=1, normalized=False, **s).constants for s in EXACT},
     **{f"iaf {m}": made.iaf(size=1, multiple=m).constants for m in (False, True)},
-    **ADAPTIVE,
+    **{f"adaptive {name}": adaptive(**settings) for name, settings in ADAPTIVE.items()},
 }
 FIXED = {name: p for name, p in SPIKING.items() if not p.adaptive}
 """Without adaptation."""
