@@ -202,11 +202,12 @@ def _moved_back(
     """
     _, keep, gain, drift, threshold, _, _, to, *_ = table.unbind(0)
     push = gain * drive + drift
-    slope = push - (1 - keep) * threshold
+    leak = (1 - keep) * threshold
+    slope = push - leak
     after = push - (1 - keep) * to
     spiked = k > 0
     total = d - after * v - f * spiked
-    rate = torch.where(spiked & (slope > 0), 1 / slope.clamp(min=FLATTEST), 0.0)
+    rate = torch.where(spiked & (slope > 0), 1 / slope.clamp(min=FLATTEST * leak), 0.0)
     w = -total * rate
     d.copy_(before * f if h is None else before * f + total * (h * ~spiked))
     return w

@@ -418,7 +418,7 @@ def _spike_back(u, k, h, table, flags, numbers, given, v, f, s, ub):
 @njit(fastmath=FAST, error_model="numpy", forceinline=True)
 def _moved_back(drive, before, k, h, table, held, v, f, d, ub):
     """As `eager._moved_back`; v becomes the gradient of w but for a spike's part, ub is that."""
-    zero, one, least = v.dtype.type(0), v.dtype.type(1), v.dtype.type(FLATTEST)
+    zero, one, flattest = v.dtype.type(0), v.dtype.type(1), v.dtype.type(FLATTEST)
     b, g, c, threshold, to = table[B], table[G], table[C], table[THRESHOLD], table[TO]
     for n in range(len(v)):
         push = g[n] * drive[n] + c[n]
@@ -426,9 +426,10 @@ def _moved_back(drive, before, k, h, table, held, v, f, d, ub):
         ub[n] = zero
         kept = zero
         if k[n] > zero:
-            slope = push - (one - b[n]) * threshold[n]
+            leak = (one - b[n]) * threshold[n]
+            slope = push - leak
             if slope > zero:
-                ub[n] = (f[n] - total) / max(slope, least)
+                ub[n] = (f[n] - total) / max(slope, flattest * leak)
             v[n] = zero
         elif held and h[n] > zero:
             kept = total

@@ -119,8 +119,9 @@ def _moved(
     z, before, held = z.detach(), before.detach(), torch.zeros_like(z) if held is None else held
     with torch.no_grad():
         push = p.gain * drive + p.drift
-        slope = push - (1 - p.keep_mem) * p.threshold
-        rate = torch.where(slope > 0, 1 / slope.clamp(min=FLATTEST), 0.0)
+        leak = (1 - p.keep_mem) * p.threshold
+        slope = push - leak
+        rate = torch.where(slope > 0, 1 / slope.clamp(min=FLATTEST * leak), 0.0)
         after = push - (1 - p.keep_mem) * p.to
     new = torch.where(z > 0, -(u - u.detach()) * rate, d * held)
     clamp = torch.maximum(z, held)

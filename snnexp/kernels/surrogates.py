@@ -18,8 +18,9 @@ from torch import Tensor
 
 from snnexp.checks import require_positive
 
-FLATTEST = 1e-6
-"""The slope per step, at the threshold, below which exact gradients grow no further."""
+FLATTEST = 0.1
+"""The slope at the threshold, in shares of the leak's there, below which exact gradients grow no
+further: a spike that hardly is one would else decide where all weights go."""
 
 
 class Surrogate(ABC):

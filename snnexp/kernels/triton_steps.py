@@ -19,7 +19,7 @@ KNOWN = ("keep_syn", "keep_mem", "gain", "drift", "threshold", "amount", "late",
 """The numbers that these steps read, the first of `NUMBERS`."""
 A, B, G, C, THRESHOLD, AMOUNT, L, TO = (tl.constexpr(NUMBERS.index(name)) for name in KNOWN)
 """Their places in a neuron's tuple of numbers, and rows of the table."""
-LEAST = tl.constexpr(FLATTEST)
+SHARE = tl.constexpr(FLATTEST)
 
 
 @triton.jit
@@ -101,10 +101,11 @@ def spike_back(
 def moved_back(drive, before, k, h, v, f, d, n):
     """As `eager._moved_back`: the gradients of w (but for a spike's part), that part, and d's."""
     push = n[G] * drive + n[C]
-    slope = push - (1.0 - n[B]) * n[THRESHOLD]
+    leak = (1.0 - n[B]) * n[THRESHOLD]
+    slope = push - leak
     total = d - (push - (1.0 - n[B]) * n[TO]) * v
     spiked = (k > 0).to(v.dtype)
-    rate = tl.where(slope > 0, spiked / tl.maximum(slope, LEAST), 0.0)
+    rate = tl.where(slope > 0, spiked / tl.maximum(slope, SHARE * leak), 0.0)
     u = (f * spiked - total) * rate
     d = before * f + total * h * (1.0 - spiked)
     return v * (1.0 - k) * (1.0 - h), u, d
