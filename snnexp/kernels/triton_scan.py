@@ -14,9 +14,9 @@ from torch import Tensor
 from triton import knobs
 
 from snnexp.kernels import triton_loops as loops
-from snnexp.kernels.scan import NeuronParameters, Number
+from snnexp.kernels.scan import NeuronParameters
 from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
-from snnexp.kernels.triton_steps import BUMPS, KNOWN
+from snnexp.kernels.triton_steps import BUMPS
 
 INTERPRETED = knobs.runtime.interpret
 FORWARD: Any = loops.forward
@@ -39,15 +39,14 @@ def lack(
     like: has the device and the precision of its current. size: its neurons.
     """
     device = like.device
-    beyond = [name for name in NUMBERS if name not in KNOWN and _set(getattr(p, name))]
     if device.type != "cuda" and not (device.type == "cpu" and INTERPRETED):
         return f"Triton's kernels are for CUDA, not for {device.type}"
     if device.type == "cuda" and (torch.version.hip or _capability(device) < CAPABILITY):
         return "Triton's kernels are for NVIDIA GPUs of compute capability 8.0 and above"
     if smooth:
         return "Triton's kernels have no smooth spikes"
-    if beyond:
-        return f"Triton's kernels do not know {', '.join(beyond)}"
+    if p.adaptive:
+        return "Triton's kernels have no adaptation"
     if recurrent is not None and size > MOST:
         return f"a layer of {size} recurrent neurons does not fit into Triton's, which take {MOST}"
     if recurrent is not None and like.dtype == torch.float64:
@@ -174,10 +173,6 @@ def _stays(weight: Tensor, columns: int, precision: str) -> bool:
     parts = 2 if weight.element_size() == 4 and precision == "tf32x3" else 1
     least = parts * weight.element_size() * columns * (columns + SAMPLES)
     return least <= (_shared(weight.device) if weight.is_cuda else SHARED)
-
-
-def _set(number: Number) -> bool:
-    return isinstance(number, Tensor) or number != 0
 
 
 @functools.cache

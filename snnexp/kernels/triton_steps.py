@@ -15,10 +15,11 @@ import triton.language as tl
 from snnexp.kernels.surrogates import FLATTEST, FORMULAS
 from snnexp.kernels.switches import NUMBERS
 
-KNOWN = ("keep_syn", "keep_mem", "gain", "drift", "threshold", "amount", "late", "to")
-"""The numbers that these steps read, the first of `NUMBERS`."""
-A, B, G, C, THRESHOLD, AMOUNT, L, TO = (tl.constexpr(NUMBERS.index(name)) for name in KNOWN)
-"""Their places in a neuron's tuple of numbers, and rows of the table."""
+A, B, G, C, THRESHOLD, AMOUNT, L, TO = (
+    tl.constexpr(NUMBERS.index(name))
+    for name in ("keep_syn", "keep_mem", "gain", "drift", "threshold", "amount", "late", "to")
+)
+"""Places in a neuron's tuple of numbers, and rows of the table."""
 SHARE = tl.constexpr(FLATTEST)
 
 
