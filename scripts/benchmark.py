@@ -12,16 +12,19 @@ machines drift by more than kernels differ. Compilation and warm-up come before 
     python scripts/benchmark.py --scaling                # against steps, neurons and batch
     python scripts/benchmark.py --floors                 # what no step can do without
     python scripts/benchmark.py --counting               # a step with counts and a budget, without
+    python scripts/benchmark.py --chip                   # the emulated chip against its model
     python scripts/benchmark.py --epoch                  # an epoch of train.py against a tutorial's
+    python scripts/benchmark.py --device cuda            # on a GPU; goes with --floors, too
+    python scripts/benchmark.py --device cuda --scan     # a scan against the bytes that it moves
 """
 
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import counting, epochs, floors, memory, peers, scaling
+from benchmarks import chips, counting, epochs, floors, memory, peers, scaling, scans
+from benchmarks.clock import milliseconds
 from benchmarks.workloads import WORKLOADS, Step, ours, plain
 from snnexp import allocator
 from snnexp.kernels import KERNELS
@@ -41,18 +45,22 @@ IDLE = 0.25
 """Load by other processes, in cores, above which a note stands under the table."""
 
 
-def measure(name: str, kernel: str, pairs: int) -> dict[str, Any]:
+def measure(name: str, kernel: str, pairs: int, device: str) -> dict[str, Any]:
     """Milliseconds of both, and the ratio of ours to the plain loop's over interleaved pairs."""
-    return {"workload": name, "kernel": kernel, **compare(ours(name, kernel), plain(name), pairs)}
+    step, loop = ours(name, kernel, device), plain(name, device)
+    return {"workload": name, "kernel": kernel, **compare(step, loop, pairs, device)}
 
 
-def compare(step: Step, loop: Step, pairs: int) -> dict[str, float]:
+def compare(step: Step, loop: Step, pairs: int, device: str = "cpu") -> dict[str, float]:
     """A step against the plain loop's."""
-    first = milliseconds(step)
+    first = milliseconds(step, 1, device)
     for run in (step, loop, step, loop, step):
         run()
-    repeats = max(1, math.ceil(TURN / milliseconds(step)))
-    times = [(milliseconds(step, repeats), milliseconds(loop, repeats)) for _ in range(pairs)]
+    repeats = max(1, math.ceil(TURN / milliseconds(step, 1, device)))
+    times = [
+        (milliseconds(step, repeats, device), milliseconds(loop, repeats, device))
+        for _ in range(pairs)
+    ]
     low, middle, high = statistics.quantiles([one / other for one, other in times], n=4)
     return {
         "ms": statistics.median(one for one, _ in times),
@@ -62,14 +70,6 @@ def compare(step: Step, loop: Step, pairs: int) -> dict[str, float]:
         "ratio_high": high,
         "first_ms": first,
     }
-
-
-def milliseconds(step: Callable[[], Any], repeats: int = 1) -> float:
-    """A step's mean over `repeats`, one after another."""
-    started = time.perf_counter()
-    for _ in range(repeats):
-        step()
-    return (time.perf_counter() - started) * 1e3 / repeats
 
 
 def wait_until_idle(seconds: float) -> str:
@@ -117,11 +117,23 @@ PAIRS = {
 }
 
 
+def refuse_device(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """End where what is asked for cannot be measured there."""
+    others = ("memory", "scaling", "counting", "chip", "epoch", "peers")
+    if given.device == "cuda" and any(getattr(given, name) for name in others):
+        parser.error("--device cuda goes with workloads, --floors and --scan; drop one of the two")
+    if given.device == "cpu" and given.scan:
+        parser.error("--scan: on a CPU spikes leave it as bits; add --device cuda")
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda, but there is no CUDA; drop it to measure on the CPU")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure, print a table, write JSON if asked."""
     parser = argparse.ArgumentParser(description="Training steps against a plain loop.")
     parser.add_argument("workloads", nargs="*", default=[*WORKLOADS], metavar="WORKLOAD")
     parser.add_argument("--kernel", nargs="+", choices=KERNELS, default=["auto"])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--pairs", type=int, default=15, help="interleaved pairs a workload")
     parser.add_argument(
         "--idle", type=float, default=30, help="seconds to wait for an idle machine"
@@ -133,11 +145,16 @@ def main(argv: list[str] | None = None) -> int:
     what.add_argument("--scaling", action="store_true", help="against steps, neurons and batch")
     what.add_argument("--floors", action="store_true", help="what no step can do without")
     what.add_argument("--counting", action="store_true", help="a step with counts and without")
+    what.add_argument("--chip", action="store_true", help="the emulated chip in the loop")
     what.add_argument("--epoch", action="store_true", help="an epoch of a run")
+    what.add_argument("--scan", action="store_true", help="a scan against what it has to move")
     given = parser.parse_args(argv)
     unknown = sorted(set(given.workloads) - set(WORKLOADS))
     if unknown or given.pairs < 2:
         parser.error(f"workloads are {', '.join(WORKLOADS)}; --pairs is at least 2")
+    refuse_device(parser, given)
+    if not torch.cuda.is_available():  # as in a run: else each of Adam's steps looks for one
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     kept = "kept" if allocator.keep_memory() else "given back"
     busy = wait_until_idle(given.idle)
     if given.memory:
@@ -145,19 +162,25 @@ def main(argv: list[str] | None = None) -> int:
     elif given.scaling:
         rows, columns = scaling.measure(), scaling.COLUMNS
     elif given.floors:
-        rows, columns = floors.measure(given.workloads), floors.COLUMNS
+        rows, columns = floors.measure(given.workloads, given.device), floors.COLUMNS
     elif given.counting:
         rows, columns = counting.measure(given.workloads, given.pairs, compare), PAIRS
+    elif given.chip:
+        rows, columns = chips.measure(given.pairs, compare), PAIRS
     elif given.epoch:
         rows, columns = epochs.measure(given.pairs), epochs.COLUMNS
+    elif given.scan:
+        rows, columns = scans.measure(given.device, given.kernel[0]), scans.COLUMNS
     elif given.peers:
         rows, columns = peers.measure(given.workloads, given.pairs, compare), PAIRS
     else:
         names = ((name, kernel) for name in given.workloads for kernel in given.kernel)
-        rows, columns = [measure(*name, given.pairs) for name in names], PAIRS
+        rows, columns = [measure(*name, given.pairs, given.device) for name in names], PAIRS
     show(rows, columns)
-    threads = torch.get_num_threads()
-    print(f"torch {torch.__version__}, {threads} threads, {given.pairs} pairs, memory {kept}{busy}")
+    place = f"{torch.get_num_threads()} threads"
+    if given.device == "cuda":
+        place = f"{torch.cuda.get_device_name()}, {torch.get_float32_matmul_precision()} precision"
+    print(f"torch {torch.__version__}, {place}, {given.pairs} pairs, memory {kept}{busy}")
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1))
     return 0

@@ -2,7 +2,7 @@
 
 Of the runs of `sweep=bss2_robustness` one row a preset and one column a way of training: test
 accuracy, mean ± sample standard deviation over chips, in per cent, and the number of chips. A
-chip's accuracy is the mean of its repeated tests.
+chip's accuracy is the mean of its repeated tests. `--figure FILE` draws every chip.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from snnexp import results
+from snnexp import figures, results
 from snnexp.comparison import summarize
 from snnexp.errors import UserError
 
@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Accuracy by preset and way of training.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the table there")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw every chip there")
     arguments = parser.parse_args(argv)
     try:
         runs, unfinished = results.require_runs([arguments.folder])
@@ -37,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{len(unfinished)} runs are incomplete and left out")
     if arguments.csv:
         write_csv(arguments.csv, cells)
+    if arguments.figure:
+        figures.accuracy_over_chips(cells).savefig(arguments.figure)
     return 0
 
 
@@ -73,10 +76,11 @@ def write_csv(file: Path, cells: Cells) -> None:
     """One row a cell."""
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["preset", "training", "accuracy mean", "accuracy sd", "chips"])
+        writer.writerow(["preset", "training", "accuracy mean", "accuracy sd", "chips", "each"])
         for (preset, way), accuracies in cells.items():
             found = summarize(accuracies)
-            writer.writerow([preset, way, found.mean, found.deviation, found.count])
+            each = " ".join(map(str, accuracies))
+            writer.writerow([preset, way, found.mean, found.deviation, found.count, each])
 
 
 if __name__ == "__main__":

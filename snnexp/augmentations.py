@@ -1,13 +1,18 @@
-"""Changes of training recordings, drawn anew for each batch: `augmentation(recordings, generator)`.
+"""Changes of training data, drawn anew for each batch: `augmentation(data, generator)`.
 
-Channels are those of the run, behind the pooling. Events that leave the
+Of recordings channels are those of the run, behind the pooling. Events that leave the
 channels are lost, those that leave the time grid are cut with the binning.
+Of images [batch, channel, height, width] each gets draws of its own; what comes in from outside
+is 0.
 """
 
+import math
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from snnexp.checks import require, require_between, require_positive, require_whole
 from snnexp.recordings import Recordings
@@ -110,3 +115,59 @@ class Dropout:
         time = recordings.time
         draws = torch.rand(len(time), generator=generator, device=time.device)
         return _keep(recordings, draws >= self.probability)
+
+
+Images = Float[Tensor, "batch channel height width"]
+
+
+class Affine:
+    """Each image zoomed, turned about its centre and shifted, by one bilinear interpolation.
+
+    shift: pixels at most, each way, uniform. rotation: degrees at most, either way, uniform.
+    zoom: the largest factor, log-uniform in [1 / zoom, zoom].
+    """
+
+    def __init__(self, *, shift: float, rotation: float, zoom: float):
+        self.shift, self.rotation = require_between(0, math.inf, shift=shift, rotation=rotation)
+        (self.zoom,) = require_between(1, math.inf, zoom=zoom)
+
+    def __call__(self, images: Images, generator: torch.Generator) -> Images:
+        height, width = images.shape[2:]
+        across, down, turn, power = (
+            _uniform(-1, 1, len(images), images, generator).to(images) for _ in range(4)
+        )
+        angle, factor = turn * math.radians(self.rotation), self.zoom**-power
+        along, over = angle.cos() * factor, angle.sin() * factor
+        x, y = 2 * self.shift * across / width, 2 * self.shift * down / height  # sides are 2 long
+        rows = [along, -over * height / width, x, over * width / height, along, y]
+        grid = functional.affine_grid(
+            torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False
+        )
+        return _sampled(images, grid)
+
+
+class Elastic:
+    """Each image distorted by a smooth field of displacements (after Simard et al. 2003).
+
+    pixels: standard deviation of the displacements at the nodes, each way. nodes: of the field, a
+    side; between them it is interpolated bicubically.
+    """
+
+    def __init__(self, *, pixels: float, nodes: int):
+        (self.pixels,) = require_positive(pixels=pixels)
+        (self.nodes,) = require_whole(2, nodes=nodes)
+
+    def __call__(self, images: Images, generator: torch.Generator) -> Images:
+        batch, _, *sides = images.shape
+        shape = (batch, 2, self.nodes, self.nodes)
+        draws = torch.randn(shape, generator=generator, device=images.device).to(images)
+        field = functional.interpolate(draws, sides, mode="bicubic", align_corners=True)
+        scale = field.new_tensor([2 * self.pixels / side for side in reversed(sides)])
+        still = torch.eye(2, 3).to(images).expand(batch, 2, 3)
+        grid = functional.affine_grid(still, list(images.shape), align_corners=False)
+        return _sampled(images, grid + field.permute(0, 2, 3, 1) * scale)
+
+
+def _sampled(images: Tensor, grid: Tensor) -> Tensor:
+    """The images at the places [batch, height, width, 2] of `grid`."""
+    return functional.grid_sample(images, grid, align_corners=False)

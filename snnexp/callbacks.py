@@ -14,7 +14,8 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from snnexp import figures
+from snnexp import chip_figures, figures
+from snnexp.backends import Bss2
 from snnexp.checks import require_between, require_whole
 from snnexp.classifier import Classifier
 from snnexp.datasets import Data, MemoryDataset
@@ -121,6 +122,7 @@ class Figures(pl.Callback):
         require_whole(1, every=every, resolution=resolution)
         require_whole(0, sample=sample)
         self.every, self.sample, self.resolution = every, sample, resolution
+        self._tested = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
@@ -137,6 +139,9 @@ class Figures(pl.Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Classifier)
+        if self._tested:  # of several trials the first is drawn
+            return
+        self._tested = True
         folder = Path(trainer.default_root_dir) / "plots"
         folder.mkdir(exist_ok=True)
         self._show(trainer, pl_module, "test", folder)
@@ -178,6 +183,9 @@ class Figures(pl.Callback):
         drawn |= self._draw_training(trainer)
         if stage == "test" and classifier.decoder.reads == "membrane":
             drawn |= self._draw_decisions(classifier, dataset, stage)
+        if stage == "test" and isinstance(classifier.network.backend, Bss2):
+            values, _ = self._chosen(classifier, dataset)
+            drawn |= chip_figures.draw(classifier, values, dataset.class_names)
         return drawn
 
     def _draw_training(self, trainer: pl.Trainer) -> dict[str, Figure]:
@@ -220,9 +228,7 @@ class Figures(pl.Callback):
         return drawn
 
     def _draw_sample(self, classifier: Classifier, dataset: MemoryDataset) -> dict[str, Figure]:
-        split = dataset.splits["val"]
-        index = min(self.sample, len(split) - 1)
-        values = split.values[index : index + 1].to(classifier.device)
+        values, label = self._chosen(classifier, dataset)
         inputs, activity, scores = classifier.run(values, "val", 0)
         spikes = inputs.dense()[:, 0].cpu()
         hidden = {
@@ -241,10 +247,17 @@ class Figures(pl.Callback):
                 readout=readout[:, 0].cpu(),
                 dt=dt,
                 class_names=dataset.class_names,
-                label=int(split.labels[index]),
+                label=label,
                 decision=int(scores[0].argmax()),
             ),
         }
+
+    def _chosen(self, classifier: Classifier, dataset: MemoryDataset) -> tuple[Any, int]:
+        """The drawn sample's values, as a batch of one, and its label."""
+        split = dataset.splits["val"]
+        index = min(self.sample, len(split) - 1)
+        values = split.values[index : index + 1].to(classifier.device)
+        return values, int(split.labels[index])
 
     def _draw_plane(self, classifier: Classifier, dataset: Any, stage: str) -> dict[str, Figure]:
         split, names = dataset.splits[stage], dataset.class_names

@@ -15,6 +15,7 @@ from snnexp import health
 from snnexp.activity import Activity
 from snnexp.datasets import as_floats
 from snnexp.decoders import Decoder
+from snnexp.encoders import Encoder
 from snnexp.errors import ConfigError, TrainingError
 from snnexp.inputs import Inputs
 from snnexp.losses import Loss
@@ -42,7 +43,7 @@ class Classifier(pl.LightningModule):
     def __init__(
         self,
         *,
-        encoder: Callable[..., Inputs],
+        encoder: Encoder,
         network: Network,
         decoder: Decoder,
         loss: Loss,
@@ -96,6 +97,9 @@ class Classifier(pl.LightningModule):
         purpose = f"{stage}/{self.global_rank}/{index}"
         if isinstance(values, Tensor):
             values = as_floats(values, next(self.network.parameters()).dtype)
+            if stage == "train" and self.encoder.alters:
+                own = f"augment/{self.global_rank}/{index}"
+                values = self.encoder.alter(values, generator(self.seed, epoch, own, str(device)))
         inputs = self.encoder(values, generator(self.seed, epoch, purpose, str(device)))
         self.network.backend.begin(self.seed, epoch, purpose, device)
         activity, _ = self.network(inputs, **record)

@@ -84,7 +84,6 @@ def main() -> None:
         print(console.help_text(arguments))
         return
     signal.signal(signal.SIGTERM, _interrupt)
-    _limit_numba()
     chosen = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra leaves its errors to us
     try:
@@ -104,13 +103,6 @@ def main() -> None:
             os.environ["HYDRA_FULL_ERROR"] = chosen
         if Folders.sweep is not None:
             _report_sweep(Folders.sweep)
-
-
-def _limit_numba() -> None:
-    """OpenMP's limit is numba's too: its threads would else raise the limit for torch again."""
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    if limit.isdigit() and int(limit) > 0:
-        os.environ.setdefault("NUMBA_NUM_THREADS", limit)
 
 
 def _interrupt(number: int, _: Any) -> None:

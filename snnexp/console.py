@@ -75,6 +75,9 @@ ROWS = (
     ("synops a sample, AC", "test/synops_ac_per_sample", "{:.5g}"),
     ("synops a sample, MAC", "test/synops_mac_per_sample", "{:.5g}"),
     ("synops a sample, fanout", "test/synops_fanout_per_sample", "{:.5g}"),
+    ("chip's circuits", "chip/circuits", "{}"),
+    ("chip's runs", "chip/runs", "{}"),
+    ("chip's energy an inference", "chip/joules_per_inference", "{:.3g} J"),
     ("silent outputs", "test/silent_output_fraction", "{:.2%}"),
     ("best epoch", "epoch/best", "{}"),
     ("seconds", "seconds/total", "{:.1f}"),
@@ -88,6 +91,12 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
         if name in metrics:
             table.add_row(label, form.format(metrics[name]))
     Console().print(table)
+
+
+def show_log() -> None:
+    """Plain lines of what is logged, where nobody has said how."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("snnexp").setLevel(logging.INFO)
 
 
 def quieten_lightning() -> None:

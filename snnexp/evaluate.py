@@ -54,7 +54,8 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
         deterministic=True,
     )
     data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)
-    metrics = score(trainer, classifier, data) | classifier.network.backend.describe()
+    metrics = score(trainer, classifier, data)
+    metrics |= classifier.network.backend.describe(cfg.time.dt * cfg.time.steps)
     return metrics | {"overrides": overrides} | about(cfg.seed, classifier.device)
 
 
@@ -90,6 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
             "usage: python -m snnexp.evaluate run=DIR [chips=N] [group=option] [key=value] ..."
         )
     console.quieten_lightning()
+    console.show_log()
     try:
         metrics = evaluate(given[0], rest)
     except UserError as error:

@@ -50,7 +50,8 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     """
     backend = instantiate(cfg.backend)
     dataset = instantiate(cfg.dataset)
-    encoder = instantiate(cfg.encoder, num_features=dataset.num_features)
+    sizes = {"num_features": dataset.num_features, "input_shape": dataset.shape}
+    encoder = instantiate(cfg.encoder, **config.taken(cfg.encoder, **sizes))
     _refuse_misfit(dataset, encoder)
     torch.manual_seed(randomness.key(cfg.seed, 0, "weights"))
     network = instantiate(
@@ -208,7 +209,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     metrics = score(trainer, classifier, data, test=cfg.test)
     metrics |= {"epoch/best": best["epoch"] + 1, "epoch/last": trainer.current_epoch}
     metrics["batches"] = trainer.global_step
-    metrics |= classifier.network.backend.describe()
+    metrics |= classifier.network.backend.describe(cfg.time.dt * cfg.time.steps)
     metrics |= seconds | {"seconds/total": time.perf_counter() - started}
     summary = metrics | about(cfg.seed, classifier.device)
     summary |= {} if dataset.source is None else {"dataset/source": dataset.source}

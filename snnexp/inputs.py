@@ -5,7 +5,7 @@ allows: static values are projected once, events one by one. `split(steps)` give
 time.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TypeVar
 
@@ -28,18 +28,23 @@ class Tensors:
 
     def to(self: Record, device: torch.device | str) -> Record:
         """The same record with its tensors on `device`."""
-        moved = (
-            value.to(device) if isinstance(value, Tensor) else value
-            for value in (getattr(self, field.name) for field in fields(self))
-        )
-        return type(self)(*moved)
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        moved = {
+            name: value.to(device) if isinstance(value, Tensor | Tensors) else value
+            for name, value in values.items()
+        }
+        return type(self)(**moved)
 
 
 @dataclass(frozen=True)
 class Dense(Tensors):
-    """Spikes on the time grid, [time, batch, channel]; non-negative whole numbers."""
+    """Spikes on the time grid, [time, batch, channel]; non-negative whole numbers.
+
+    counted: their `counts`, where the scan that made them has counted already.
+    """
 
     spikes: Float[Tensor, "time batch channel"]
+    counted: Float[Tensor, "batch channel"] | None = field(default=None, kw_only=True)
 
     @property
     def num_steps(self) -> int:
@@ -56,6 +61,8 @@ class Dense(Tensors):
     @cached_property
     def counts(self) -> Float[Tensor, "batch channel"]:
         """Spikes per sample and channel, differentiable even if first asked for without."""
+        if self.counted is not None:
+            return self.counted
         whole = torch.promote_types(self.spikes.dtype, torch.float32)  # bfloat16 has no 257
         with torch.enable_grad():
             return self.spikes.sum(0, dtype=whole)

@@ -40,6 +40,60 @@ def test_an_unknown_workload_is_refused_with_the_known_ones():
     assert done.returncode == 2 and "workloads are W1, W2, W2-8%, W2-128, W3" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "cuda", "--memory"], "goes with workloads, --floors and --scan"),
+        (["--scan"], "on a CPU spikes leave it as bits; add --device cuda"),
+        pytest.param(
+            ["--device", "cuda"],
+            "there is no CUDA; drop it to measure on the CPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA"),
+        ),
+    ],
+)
+def test_what_a_device_cannot_tell_is_refused(workloads, arguments, message, capsys):
+    import benchmark
+
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main(arguments)
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_gpu_is_timed_by_its_own_events(workloads):
+    """Two of them, around all repeats, the last of which is waited for."""
+    from benchmarks import clock
+
+    told = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            told.append("event")
+
+        def synchronize(self):
+            told.append("wait")
+
+        def elapsed_time(self, end):
+            return 12.0
+
+    assert clock._by_events(lambda: told.append("run"), 3, Event) == 4.0
+    assert told == ["event", "run", "run", "run", "event", "wait"]
+
+
+def test_a_scan_is_told_apart_from_what_it_has_to_move(workloads, monkeypatch):
+    """Six numbers of four bytes an update; in half precision four of them have two."""
+    from benchmarks import scans
+
+    monkeypatch.setattr(scans, "bandwidth", lambda device: 24e6)
+    (row,) = scans.measure("cpu", "torch", (10, 10, 10))
+    assert (row["mbytes"], row["floor_ms"]) == (0.024, 1.0)
+    assert row["ratio"] == row["ms"] > 0
+    assert scans._bytes((10, 10, 10), torch.float16) == 16_000
+
+
 @pytest.mark.parametrize("name", ["W1", "W3"])
 def test_the_plain_loop_computes_what_ours_does(workloads, name):
     """With the same weights the readouts are the same, so that equal work is compared."""

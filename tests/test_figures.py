@@ -390,3 +390,36 @@ def test_the_encoding_shows_each_spike_at_its_time():
     assert offsets(panel.collections[0]) == [(8e-6, 0), (40e-6, 3)]
     marks = [line.get_xdata()[0] for line in panel.lines]
     assert marks == [2e-6, 18e-6, 40e-6]
+
+
+def test_a_training_shows_what_it_was_told():
+    """Two batches of an epoch, a test before and one behind; scores whose shares are thirds."""
+    update, update_train, update_test = figures.plot_training(3, 60e-6, 2e-6)
+    inputs, hidden = torch.zeros(30, 2, 5), torch.zeros(30, 2, 3)
+    inputs[4, 0, 1] = hidden[6, 0, 2] = hidden[7, 1, 0] = 1  # the last is of another sample
+    traces = torch.rand(30, 2, 3)
+    data = torch.tensor([[0.1, 0.2, 0.9, 0.8], [0.5, 0.6, 0.5, 0.4], [0.3, 0.3, 0.7, 0.7]])
+    scores = torch.tensor([[2.0, 1.0, 1.0], [-1.0, 3.0, 1.0], [0.0, -1.0, 0.0]])
+    shown = inputs, hidden, traces, data, torch.tensor([0, 1, 2]), scores
+    update_test(*shown, 1.5, 33.0, 1.0)
+    update_train(2, 1.0, 40.0, 2.0)
+    update_train(2, 0.8, 60.0, 4.0)
+    update_test(*shown, 0.9, 50.0, 3.0)
+    loss, accuracy, rate, *planes, sent, spiking, reading = draw(update()).axes
+    curves = [[line.get_xydata().tolist() for line in panel.lines] for panel in (loss, accuracy)]
+    assert curves[0] == [[[0.5, 1.0], [1.0, 0.8]], [[0.0, 1.5], [1.0, 0.9]]]
+    assert curves[1] == [[[0.5, 40.0], [1.0, 60.0]], [[0.0, 33.0], [1.0, 50.0]]]
+    assert rate.lines[1].get_ydata().tolist() == [1.0, 3.0]
+    assert accuracy.get_yscale() == "log"
+    opacity = [panel.collections[0].get_alpha() for panel in planes]
+    assert opacity[0] == pytest.approx([0.5, 0.0, 1 / 3])
+    assert opacity[1] == pytest.approx([0.25, 0.75, 1 / 3])
+    assert offsets(planes[2].collections[0]) == [tuple(row) for row in data[:, :2].tolist()]
+    assert offsets(sent.collections[0]) == [(8, 1)]
+    assert offsets(spiking.collections[0]) == [(12, 2)]
+    assert reading.lines[1].get_ydata().tolist() == traces[:, 0, 1].tolist()
+
+
+def test_a_training_that_nothing_was_told_of_is_an_empty_figure():
+    panels = draw(figures.plot_training(3, 60e-6, 2e-6)[0]()).axes
+    assert [len(panel.lines) for panel in panels] == [0, 0, 0]

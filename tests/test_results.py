@@ -525,10 +525,14 @@ def test_robustness_takes_chips_one_by_one_and_leaves_floats_out(tmp_path, capsy
     write_run(tmp_path / "1", 0.94, config=chip("in_the_loop"))
     write_run(tmp_path / "2", 0.96, config=chip("in_the_loop"))
     write_run(tmp_path / "3", 0.1, config=configuration(backend={"level": "reference"}))
-    assert robustness.main([str(tmp_path), "--csv", str(tmp_path / "table.csv")]) == 0
+    figure = tmp_path / "chips.png"
+    files = ["--csv", str(tmp_path / "table.csv"), "--figure", str(figure)]
+    assert robustness.main([str(tmp_path), *files]) == 0
+    assert figure.stat().st_size > 1000
     shown = capsys.readouterr().out
     assert "85.00 ± 7.07 (2)" in shown and "95.00 ± 1.41 (2)" in shown
     rows = (tmp_path / "table.csv").read_text().splitlines()
+    assert rows[1].endswith(",2,0.8 0.9")
     assert [row.split(",")[:2] for row in rows[1:]] == [
         ["delgrad", "float"],
         ["delgrad", "in_the_loop"],

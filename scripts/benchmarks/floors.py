@@ -7,13 +7,13 @@ By events the products that spikes enter (all but those of the input's gradient)
 channels that spike, at the input's density and at `HIDDEN` for hidden layers.
 """
 
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import torch
 
+from benchmarks.clock import milliseconds
 from benchmarks.workloads import Workload, made
 from snnexp.inputs import Static
 
@@ -28,10 +28,10 @@ COLUMNS = {
 }
 
 
-def measure(workloads: list[str]) -> list[dict[str, Any]]:
+def measure(workloads: list[str], device: str = "cpu") -> list[dict[str, Any]]:
     """A row a workload; the rates are the best of several runs."""
-    rate, bandwidth = _product_rate(), _bandwidth()
-    print(f"{rate / 1e9:.0f} GFLOP/s in products, {bandwidth / 1e9:.1f} GB/s in copies")
+    rate, copies = product_rate(device), bandwidth(device)
+    print(f"{rate / 1e9:.0f} GFLOP/s in products, {copies / 1e9:.1f} GB/s in copies")
     rows = []
     for name in workloads:
         dense, events, moved = _necessary(made(name))
@@ -41,8 +41,8 @@ def measure(workloads: list[str]) -> list[dict[str, Any]]:
                 "gflop": dense / 1e9,
                 "gflop_events": events / 1e9,
                 "mbytes": moved / 1e6,
-                "floor_ms": (dense / rate + moved / bandwidth) * 1e3,
-                "floor_events_ms": (events / rate + moved / bandwidth) * 1e3,
+                "floor_ms": (dense / rate + moved / copies) * 1e3,
+                "floor_events_ms": (events / rate + moved / copies) * 1e3,
             }
         )
     return rows
@@ -66,21 +66,23 @@ def _necessary(work: Workload) -> tuple[float, float, float]:
     return dense, events, moved
 
 
-def _product_rate() -> float:
-    a, b = torch.randn(8192, 256), torch.randn(256, 256)
-    return 2 * 8192 * 256 * 256 / _best(lambda: a @ b)
+def product_rate(device: str = "cpu") -> float:
+    """Operations a second of products in float32, on a GPU as torch's settings have them."""
+    rows, inner = (8192, 256) if device == "cpu" else (8192, 4096)
+    a, b = torch.randn(rows, inner, device=device), torch.randn(inner, inner, device=device)
+    return 2 * rows * inner * inner / _best(lambda: a @ b, device)
 
 
-def _bandwidth() -> float:
-    """Bytes read and written a second by a copy of 64 MB into memory that was used before."""
-    source, target = torch.randn(1 << 24), torch.empty(1 << 24)
-    return 2 * 4 * (1 << 24) / _best(lambda: target.copy_(source))
+def bandwidth(device: str = "cpu") -> float:
+    """Bytes read and written a second by a copy of 64 MB into memory that was used before.
+
+    On a GPU of 1 GB, which no cache holds.
+    """
+    size = 1 << (24 if device == "cpu" else 28)
+    source, target = torch.randn(size, device=device), torch.empty(size, device=device)
+    return 2 * 4 * size / _best(lambda: target.copy_(source), device)
 
 
-def _best(run: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(20):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return min(times)
+def _best(run: Callable[[], Any], device: str) -> float:
+    """Seconds."""
+    return min(milliseconds(run, 1, device) for _ in range(20)) / 1e3

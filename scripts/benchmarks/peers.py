@@ -7,12 +7,14 @@ threshold and surrogate where the library has them; what differs stands beside i
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks import spyx_peer
 from benchmarks.workloads import CUBA_SLOPE, DECAY, SLOPE, Step, Workload, made, plain, train
 
 Compare = Callable[[Step, Step, int], dict[str, float]]
@@ -29,12 +31,13 @@ def measure(workloads: list[str], pairs: int, compare: Compare) -> list[dict[str
             continue
         for name in workloads:
             work = made(name)
-            result = compare(_training(make(work), work), plain(name), pairs)
+            result = compare(make(work), plain(name), pairs)
             rows.append({"workload": name, "kernel": library, **result})
     return rows
 
 
-def _training(model: nn.Module, work: Workload) -> Step:
+def _training(make: Callable[[Workload], nn.Module], work: Workload) -> Step:
+    model = make(work)
     return train(model, lambda: work.loss(model(work.dense)))
 
 
@@ -195,9 +198,10 @@ class Sinabs(_Loop):
         return out, membrane, None
 
 
-PEERS: dict[str, Callable[[Workload], nn.Module]] = {
-    "snntorch": SnnTorch,
-    "norse": Norse,
-    "spikingjelly": SpikingJelly,
-    "sinabs": Sinabs,
+PEERS: dict[str, Callable[[Workload], Step]] = {
+    "snntorch": partial(_training, SnnTorch),
+    "norse": partial(_training, Norse),
+    "spikingjelly": partial(_training, SpikingJelly),
+    "sinabs": partial(_training, Sinabs),
+    "spyx": spyx_peer.training,
 }

@@ -95,27 +95,30 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
 }
 
 
-def made(name: str) -> Workload:
-    """A workload, the same at each call."""
+def made(name: str, device: str = "cpu") -> Workload:
+    """A workload, the same at each call, with its data on `device`."""
     torch.manual_seed(0)
-    return WORKLOADS[name]()
+    with torch.device(device):
+        return WORKLOADS[name]()
 
 
-def ours(name: str, kernel: str) -> Step:
+def ours(name: str, kernel: str, device: str = "cpu") -> Step:
     """Our training step."""
-    return train_network(made(name), kernel)
+    return train_network(made(name, device), kernel, device=device)
 
 
-def plain(name: str) -> Step:
+def plain(name: str, device: str = "cpu") -> Step:
     """The plain loop's training step."""
-    work = made(name)
-    model = PlainCuba(work.sizes) if work.cuba else PlainLIF(work)
+    work = made(name, device)
+    model = (PlainCuba(work.sizes) if work.cuba else PlainLIF(work)).to(device)
     return train(model, lambda: work.loss(model(work.dense)))
 
 
-def train_network(work: Workload, kernel: str, checkpoint_every: int | None = None) -> Step:
+def train_network(
+    work: Workload, kernel: str, checkpoint_every: int | None = None, device: str = "cpu"
+) -> Step:
     """A training step of our network, with Adam fused."""
-    network = build(work, kernel, checkpoint_every)
+    network = build(work, kernel, checkpoint_every).to(device)
 
     def loss() -> Tensor:
         trace = network(work.inputs)[0].readout.membrane
@@ -204,7 +207,7 @@ class PlainLIF(nn.Module):
 
     def forward(self, steps: Sequence[Tensor] | Tensor) -> Tensor:
         batch, last = len(steps[0]), len(self.layers) - 1
-        v = [torch.zeros(batch, size) for size in self.sizes[1:]]
+        v = [torch.zeros(batch, size, device=steps[0].device) for size in self.sizes[1:]]
         z, traces = list(v), []
         for t in range(len(steps)):
             flow = steps[t]
@@ -230,8 +233,9 @@ class PlainCuba(nn.Module):
         self.readout = nn.Linear(self.size, self.classes, bias=False)
 
     def forward(self, steps: Sequence[Tensor] | Tensor) -> Tensor:
-        i = v = torch.zeros(len(steps[0]), self.size)
-        i_out = v_out = torch.zeros(len(steps[0]), self.classes)
+        batch, device = len(steps[0]), steps[0].device
+        i = v = torch.zeros(batch, self.size, device=device)
+        i_out = v_out = torch.zeros(batch, self.classes, device=device)
         traces = []
         for t in range(len(steps)):
             i = CUBA_DECAY * i + self.hidden(steps[t])

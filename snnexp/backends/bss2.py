@@ -1,5 +1,6 @@
 """BrainScaleS-2: the model as hxtorch's mock runs it, or a chip emulated in the loop."""
 
+import logging
 import statistics
 from collections.abc import Mapping
 from typing import Any
@@ -20,12 +21,15 @@ from snnexp.backends.chip import (
     psp_ratio,
 )
 from snnexp.backends.ideal import Ideal
+from snnexp.backends.resources import POWER, Plan, plan
 from snnexp.checks import require, require_choice, require_positive, require_whole
 from snnexp.inputs import Dense, Inputs, Train
 from snnexp.kernels import Measured, State
 from snnexp.kernels.reference import straight_through
 from snnexp.models.network import Layer
 from snnexp.models.neurons import Circuit, Neuron
+
+log = logging.getLogger(__name__)
 
 RANGES = {"tau_mem": (0.5e-6, 60e-6), "tau_syn": (0.3e-6, 30e-6)}
 """Time constants that circuits can be calibrated to, in s on the chip (calix)."""
@@ -50,7 +54,9 @@ class Bss2(Ideal):
     weight_scale: LSB of a weight of 1. rounding: of weights, `nearest` (half away from zero) or
     `truncate`. substeps: emulated steps in one of the model's. acceleration: the model's time
     over the chip's; None: 1000 where a step is at least 0.1 ms, else 1.
-    Raises ValueError for neurons that the chip has not, and for time constants out of `RANGES`.
+    Level `chip` logs where the network lies on the chip, or how many runs it takes, and raises
+    ValueError for neurons and synapses that the chip has not, for time constants out of `RANGES`,
+    and for neurons of too many inputs (`snnexp.backends.resources`).
     """
 
     takes_values = False
@@ -82,7 +88,7 @@ class Bss2(Ideal):
             "checkpoint_every": None,  # what is run again would draw other noise
         }
         super().__init__(**plain)
-        self._float = Ideal(**plain)
+        self.ideal = Ideal(**plain)
         require_choice(("reference", "chip"), level=level)
         require_choice(TRAINING, training=training)
         require_choice(("nearest", "truncate"), rounding=rounding)
@@ -102,6 +108,7 @@ class Bss2(Ideal):
         self.takes_values = level == "reference"
         self.preset, self.converter, self.acceleration = preset, converter, acceleration
         self._chip = chip_seed
+        self.plan: Plan | None = None
         self._names: dict[Neuron, str] = {}
         self._circuits: dict[str, Circuit] = {}
         self._populations: dict[str, Population] = {}
@@ -113,9 +120,12 @@ class Bss2(Ideal):
         self.dt, self.faster = dt / faster, faster
         self._names |= {layer.neuron: name for name, layer in layers.items()}
         if self.level == "chip":
+            self.plan = plan(layers)
             for name, layer in layers.items():
                 self._circuits[name] = self._circuit(name, layer.neuron, faster)
                 _refuse_unlike(layer)
+            for line in self.plan.lines():
+                log.info(line)
 
     def _circuit(self, name: str, neuron: Neuron, acceleration: float) -> Circuit:
         """The neuron's circuit, in the chip's time."""
@@ -164,13 +174,19 @@ class Bss2(Ideal):
             }
         return found
 
-    def describe(self) -> dict[str, Any]:
-        if self.level == "reference":
+    def describe(self, seconds: float) -> dict[str, Any]:
+        if self.plan is None:
             return {"chip/preset": "reference"}
+        emulated = seconds / self.faster * len(self.plan.runs)
         return {
             "chip/preset": self.preset.name,
             "chip/seed": self.chip_seed,
             "chip/tested": len(self.test_chips),
+            "chip/circuits": self.plan.circuits,
+            "chip/synapses": self.plan.synapses,
+            "chip/runs": len(self.plan.runs),
+            "chip/seconds_per_inference": emulated,
+            "chip/joules_per_inference": POWER * emulated,
         }
 
     def weight(self, weight: Tensor) -> Tensor:
@@ -192,7 +208,7 @@ class Bss2(Ideal):
         if self.level == "reference" or (layer.training and self.training == "quantisation_aware"):
             return super().layer(layer, inputs, state, membrane, margin)
         if layer.training and self.training == "float":
-            return self._float.layer(layer, inputs, state, membrane, margin)
+            return self.ideal.layer(layer, inputs, state, membrane, margin)
         return self._emulated(layer, inputs, state, membrane, margin)
 
     def _emulated(

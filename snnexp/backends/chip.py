@@ -278,17 +278,15 @@ class Converter:
         preset = population.preset
         if preset.adc_bits is None:
             return membrane[:: grid.substeps].clone()
-        count = math.floor((grid.fine - 1) * grid.h / self.period) + 1
-        times = torch.arange(count, dtype=torch.double) * self.period
-        rows = (times / grid.h).round().long().clamp(max=grid.fine - 1).to(membrane.device)
-        shift = population.adc_offset + self.leak - 2 ** (preset.adc_bits - 1)
-        raw = (membrane[rows] - population.circuit.leak) / self.trace_scale + shift
+        times, rows = _samples(self.period, grid, membrane.device)
+        limit, leak = 2 ** (preset.adc_bits - 1), population.circuit.leak
+        raw = membrane.index_select(0, rows)  # a copy, of which the rest is made in place
+        raw.sub_(leak).div_(self.trace_scale).add_(population.adc_offset + self.leak - limit)
         if preset.adc_noise:
             raw += preset.adc_noise * torch.randn(raw.shape, generator=noise, device=noise.device)
-        limit = 2 ** (preset.adc_bits - 1)
-        trace = self.on_grid(raw.round().clamp(-limit, limit - 1), times, grid)
-        offset = trace[:1] if self.shift_to_first else self.leak - limit
-        return population.circuit.leak + (trace - offset) * self.trace_scale
+        trace = self.on_grid(raw.round_().clamp_(-limit, limit - 1), times, grid)
+        offset = trace[:1].clone() if self.shift_to_first else self.leak - limit
+        return trace.sub_(offset).mul_(self.trace_scale).add_(leak)
 
     def on_grid(self, samples: Tensor, times: Tensor, grid: Grid) -> Tensor:
         """Samples [sample, ...] at `times`, in s, as a trace [time, ...], shifted."""
@@ -301,9 +299,19 @@ class Converter:
             share = (share >= 0.5).double()
         share = torch.where(high > low, share, 0.0).to(samples)[:, None, None]
         low, high = low.to(samples.device), high.to(samples.device)
-        trace = samples[low] * (1 - share) + samples[high] * share
+        trace = samples.index_select(0, low).mul_(1 - share)
+        trace.add_(samples.index_select(0, high).mul_(share))
         order = (torch.arange(grid.steps) + self.time_shift).clamp(0, grid.steps - 1)
         return trace[order.to(samples.device)] if self.time_shift else trace
+
+
+@lru_cache(maxsize=64)
+def _samples(period: float, grid: Grid, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The converter's times, in s, and the fine steps nearest to them."""
+    with torch.inference_mode(False):  # they outlive the evaluation that may have asked first
+        count = math.floor((grid.fine - 1) * grid.h / period) + 1
+        times = torch.arange(count, dtype=torch.double) * period
+        return times, (times / grid.h).round().long().clamp(max=grid.fine - 1).to(device)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class Ideal:
         """There is none."""
         return {}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, seconds: float) -> dict[str, Any]:
         """What a summary says of the device."""
         return {}
 
@@ -91,7 +91,9 @@ class Ideal:
             current = layer.norm(kernels.at_least_float32(kernels.whole(current)))
         scan = self.scan(layer.neuron, current, inputs.num_steps, state, membrane, margin)
         trace = None if scan.membrane is None else self.trace(scan.membrane)
-        train = Dense(scan.spikes) if isinstance(scan.spikes, Tensor) else scan.spikes
+        train = scan.spikes
+        if isinstance(train, Tensor):
+            train = Dense(train, counted=scan.counts)
         return LayerActivity(train, trace, scan.margin), scan.state
 
     def delayed(self, sent: Inputs | Train, arrived: Dense, seconds: Tensor) -> Dense:

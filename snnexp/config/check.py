@@ -26,7 +26,8 @@ NAMED = ("regularizer", "callback", "logger", "energy")
 """The stages of several nodes, by name."""
 
 GIVEN = {
-    "encoder": ("num_features",),
+    "encoder": ("num_features", "input_shape"),
+    "encoder.of": ("num_features",),
     "model": ("num_inputs", "input_shape", "num_outputs", "dt", "backend"),
     "model.hidden.*.*": ("input_shape",),
     "model.deep_neuron": ("size", "dt"),

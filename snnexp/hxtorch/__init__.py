@@ -6,7 +6,13 @@ interface: names, signatures and defaults are hxtorch's, the code is not.
 """
 
 from snnexp.hxtorch import logger, snn
-from snnexp.hxtorch.chip import CalibrationPath, emulate, init_hardware, release_hardware
+from snnexp.hxtorch.chip import (
+    CalibrationPath,
+    emulate,
+    init_hardware,
+    init_hardware_minimal,
+    release_hardware,
+)
 from snnexp.hxtorch.installed import install
 
 spiking = snn
@@ -15,6 +21,7 @@ __all__ = [
     "CalibrationPath",
     "emulate",
     "init_hardware",
+    "init_hardware_minimal",
     "install",
     "logger",
     "release_hardware",

@@ -22,17 +22,15 @@ from snnexp.backends.chip import (
     psp_ratio,
 )
 from snnexp.checks import require, require_whole
-from snnexp.hxtorch.halco import COLUMNS, ROWS
+from snnexp.hxtorch.placement import refuse_misfit
 from snnexp.inputs import Current, Dense, Events
 from snnexp.kernels import NeuronParameters, whole
 from snnexp.models.neurons import Circuit
 
 if TYPE_CHECKING:
+    from snnexp.hxtorch.snn.base import HXModule, Synapse
     from snnexp.hxtorch.snn.handles import Handle
-    from snnexp.hxtorch.snn.modules import HXModule, Synapse, _Population
-
-INPUTS = 128
-"""Signed inputs of a circuit."""
+    from snnexp.hxtorch.snn.neurons import Population as Neurons
 
 
 class CalibrationPath:
@@ -44,6 +42,10 @@ class CalibrationPath:
 
 def init_hardware(hwdb_path: Any = None, ann: bool = False) -> None:
     """Accepted for hxtorch's sake, as its arguments are."""
+
+
+def init_hardware_minimal() -> None:
+    """Accepted for hxtorch's sake."""
 
 
 def release_hardware() -> None:
@@ -85,11 +87,16 @@ def _settings(preset: str) -> tuple[Preset, Any]:
 
 
 class Chip:
-    """Circuits that `seed` draws, and their measurements of one run after another."""
+    """Circuits that `seed` draws, and their measurements of one run after another.
+
+    Populations have the names that they have in a run's network, `hidden1`, `hidden2`, ... in the
+    order of the flow and `readout` (`readout2`, ...): the same seed draws the same circuits.
+    """
 
     def __init__(self) -> None:
         self.seed, self.runs = _chosen.seed, 0
         self.preset, self.settings = _settings(_chosen.preset)
+        self.names: dict[HXModule, str] = {}
         self.populations: dict[HXModule, Population] = {}
 
     def begin(
@@ -101,8 +108,19 @@ class Chip:
         """
         refuse_misfit(modules)
         self.runs += 1
+        for module in modules:
+            self._name(module)
         made = {module.output_handle: module for module in modules}
         return _Run(self, modules, made, Grid(runtime, dt, self.settings.substeps)).measure
+
+    def _name(self, module: HXModule) -> None:
+        from snnexp.hxtorch.snn.neurons import Population as Neurons
+
+        if isinstance(module, Neurons) and module not in self.names:
+            named = [other for other in self.names if other.spiking == module.spiking]
+            place = len(named) + 1
+            plain = "readout" if place == 1 else f"readout{place}"
+            self.names[module] = f"hidden{place}" if module.spiking else plain
 
 
 class _Run:
@@ -120,11 +138,12 @@ class _Run:
     @torch.no_grad()
     def measure(self, module: HXModule, handles: list[Handle]) -> Any:
         """(spikes, trace) or (trace,) of neurons, None of other modules."""
-        from snnexp.hxtorch.snn.modules import BatchDropout, InputNeuron, _Population
+        from snnexp.hxtorch.snn.neurons import BatchDropout, InputNeuron
+        from snnexp.hxtorch.snn.neurons import Population as Neurons
 
         if isinstance(module, BatchDropout | InputNeuron):  # the neurons' mask silenced them
             self.sent[module.output_handle] = self._arriving(handles[0])
-        if not isinstance(module, _Population):
+        if not isinstance(module, Neurons):
             return None
         current = self._current(handles)
         device = (current if isinstance(current, Tensor) else current.weight).device
@@ -176,18 +195,18 @@ class _Run:
             self.noise = randomness.generator(self.chip.seed, self.chip.runs, "hxtorch/run", device)
         return self.noise
 
-    def _population(self, module: _Population, device: str) -> Population:
+    def _population(self, module: Neurons, device: str) -> Population:
         drawn = self.chip.populations
         if module not in drawn:
-            place = module.experiment.ids[module]
-            draw = randomness.generator(self.chip.seed, 0, f"circuits/{place}", device)
+            name = self.chip.names[module]
+            draw = randomness.generator(self.chip.seed, 0, f"circuits/{name}", device)
             circuit, constants = calibrated(module, self.grid.dt)
             gain = psp_ratio(constants, circuit, Grid(1, self.grid.dt, self.grid.substeps))
             drawn[module] = Population(circuit, module.size, self.chip.preset, gain, draw)
         return drawn[module]
 
     def _trace(
-        self, module: _Population, membrane: Tensor, population: Population, noise: torch.Generator
+        self, module: Neurons, membrane: Tensor, population: Population, noise: torch.Generator
     ) -> Tensor:
         """What the converter reads, offset and scaled as the module says."""
         adc = self.chip.settings.converter
@@ -203,73 +222,31 @@ class _Run:
         raw = (trace - population.circuit.leak) / adc.trace_scale + adc.leak - 128
         offset, scale = (
             part.to(raw) if isinstance(part, Tensor) else part
-            for part in map(module.by_neuron, (module.trace_offset, module.trace_scale))
+            for part in (module.by_neuron("trace_offset"), module.by_neuron("trace_scale"))
         )
         return (raw - (raw[:1] if module.shift_cadc_to_first else offset)) * scale
 
 
-def calibrated(module: _Population, dt: float) -> tuple[Circuit, NeuronParameters]:
+def calibrated(module: Neurons, dt: float) -> tuple[Circuit, NeuronParameters]:
     """The circuit that a population's `params` ask for, and the model's update with them."""
-    from snnexp.hxtorch.snn import functional as F
+    from snnexp.hxtorch.snn import parameters as P
 
     p = module.params
-    kind = F.CUBALIParams if not module.spiking else F.CUBALIFParams
-    kind = kind if module.leaky else F.CUBAIAFParams
+    kind = P.CUBALIParams if not module.spiking else P.CUBALIFParams
+    kind = kind if module.leaky else P.CUBAIAFParams
     if not isinstance(p, kind):
         raise TypeError(
             f"{type(module).__name__}: its params are {type(p).__name__}; the emulated chip is "
             f"calibrated to {kind.__name__}"
         )
     plain = Circuit(1 / float(p.tau_mem_inv), 1 / float(p.tau_syn_inv))
-    if isinstance(p, F.CUBALIParams):
-        return replace(plain, leak=float(p.v_leak)), F.li_parameters(p, dt)
+    if isinstance(p, P.CUBALIParams):
+        return replace(plain, leak=float(p.v_leak)), P.li_parameters(p, dt)
     tau_ref = float(p.tau_ref)
     spiking = replace(plain, threshold=float(p.v_th), reset=float(p.v_reset), tau_ref=tau_ref)
-    if isinstance(p, F.CUBAIAFParams):
-        return replace(spiking, leaky=False), F.iaf_parameters(p, dt, tau_ref)
-    return replace(spiking, leak=float(p.v_leak)), F.lif_parameters(p, dt)
-
-
-def refuse_misfit(modules: Mapping[HXModule, list[Handle]]) -> None:
-    """Raise for populations that find no place on the chip, and inputs that are no spikes."""
-    from snnexp.hxtorch.snn.modules import Synapse, _Population
-
-    made = {module.output_handle: module for module in modules}
-    neurons = [module for module in modules if isinstance(module, _Population)]
-    if sum(neuron.enable_madc_recording for neuron in neurons) > 1:
-        raise RuntimeError("enable_madc_recording: the chip has one such converter; record once")
-    if any(neuron.enable_madc_recording for neuron in neurons):
-        raise NotImplementedError("enable_madc_recording: it is not emulated; read v_cadc")
-    for neuron in neurons:
-        synapses = [made.get(handle) for handle in modules[neuron]]
-        for synapse in synapses:
-            if not isinstance(synapse, Synapse):
-                raise TypeError(f"{type(neuron).__name__}: on the chip a Synapse drives it")
-            (source,) = modules[synapse]
-            require(
-                source.observable == "spikes",
-                "Synapse: its input does not spike; on the chip nothing but spikes is sent",
-            )
-        circuits = neuron.neuron_structure.size
-        inputs = sum(synapse.in_features for synapse in synapses if isinstance(synapse, Synapse))
-        require(
-            inputs <= INPUTS * circuits,
-            f"{type(neuron).__name__}: {inputs} signed inputs, but its {circuits} circuits have "
-            f"{INPUTS * circuits}; give it a larger neuron_structure, or fewer inputs",
-        )
-    _place(neurons)
-
-
-def _place(neurons: list[_Population]) -> None:
-    taken = set()
-    free = ROWS * COLUMNS
-    for neuron in neurons:
-        free -= neuron.size * neuron.neuron_structure.size
-        for place in neuron.placement_constraint or ():
-            for circuit in place.atomic_neurons:
-                require(circuit not in taken, f"placement_constraint: {circuit} is taken already")
-                taken.add(circuit)
-    require(free >= 0, f"size: no free circuit; the chip has {ROWS * COLUMNS}, {-free} too few")
+    if isinstance(p, P.CUBAIAFParams):
+        return replace(spiking, leaky=False), P.iaf_parameters(p, dt, tau_ref)
+    return replace(spiking, leak=float(p.v_leak)), P.lif_parameters(p, dt)
 
 
 def _silenced(spikes: Spikes, mask: Tensor) -> Spikes:

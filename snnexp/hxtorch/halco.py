@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-ROWS, COLUMNS = 2, 256
+from snnexp.backends.resources import COLUMNS, ROWS
 
 
 class _Bounded(int):
@@ -76,6 +76,13 @@ class LogicalNeuronOnDLS:
             )
             for row, column in compartments.circuits
         )
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, LogicalNeuronOnDLS)
+        return same and self.atomic_neurons == other.atomic_neurons
+
+    def __hash__(self) -> int:
+        return hash(self.atomic_neurons)
 
     def __repr__(self) -> str:
         return f"LogicalNeuronOnDLS({list(self.atomic_neurons)!r})"

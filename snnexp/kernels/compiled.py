@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+
 
 @functools.cache
 def load() -> ModuleType:
@@ -26,6 +28,10 @@ def load() -> ModuleType:
     root = Path(before) if before else here / "__pycache__"
     config.CACHE_DIR = str(root / f"numba-{hashlib.sha256(sources).hexdigest()[:12]}")
     try:
-        return importlib.import_module("snnexp.kernels.fused")
+        fused = importlib.import_module("snnexp.kernels.fused")
     finally:
         config.CACHE_DIR = before
+    threads = torch.get_num_threads()
+    fused.set_num_threads(1)  # the first call starts numba's, as many as cores, and torch's follow
+    torch.set_num_threads(threads)
+    return fused

@@ -1,7 +1,10 @@
 """Chooses the kernel for a scan."""
 
 import functools
+import importlib
 import logging
+from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -14,7 +17,7 @@ from snnexp.kernels.scan import Measured, NeuronParameters, Scan, State, switche
 from snnexp.kernels.surrogates import FORMULAS, Formula
 
 log = logging.getLogger(__name__)
-KERNELS = ("auto", "reference", "torch", "numba")
+KERNELS = ("auto", "reference", "torch", "numba", "triton")
 """What `backend.kernel` may be."""
 
 
@@ -40,19 +43,22 @@ def scan(
     synaptic: record these traces; an integrator's membrane is always recorded. measured: see
     `Measured`. smooth: spikes are the surrogate's integral, whose derivative is exact, so that
     gradients can be checked against finite differences; not with refractory steps.
-    kernel: `reference` is the plain loop under autograd, `torch` and `numba` have a hand-derived
-    backward pass, numba's is compiled and for the CPU; `auto` takes the fastest that can run this.
-    What cannot runs in the next slower one, which the log says once. Membranes are integrated in no
-    less than float32.
+    kernel: `reference` is the plain loop under autograd, the others have a hand-derived backward
+    pass: `torch` everywhere, `numba` compiled for the CPU, `triton` for CUDA; `auto` takes the
+    fastest that can run this. What cannot runs in the next slower one, which the log says once.
+    Membranes are integrated in no less than float32, in which all but `triton` take their currents,
+    too.
     Raises ValueError for a batch or a layer without entries, and for steps or shapes that do not
     fit each other.
     """
     steps = _checked(current, steps, parameters, smooth, measured)
     membrane = membrane or parameters.surrogate is None
     wanted = {"membrane": membrane, "margin": margin, "synaptic": synaptic}
-    if isinstance(current, Tensor):
+    if isinstance(current, Tensor) and not _asks_for_triton(kernel, current):
         current = at_least_float32(current)
-    chosen = _choose(kernel, current, parameters)
+    chosen = _choose(kernel, current, parameters, recurrent, smooth)
+    if isinstance(current, Tensor) and chosen != "triton":
+        current = at_least_float32(current)
     if chosen == "reference":
         every = whole(current).expand(steps, -1, -1)
         return reference.scan(
@@ -79,8 +85,10 @@ def _scan(
         like = current.weight
         source = (None, current.sent, current.start, current.link, current.weight)
     batch, size = current.shape[1:]
-    initial = _initial(like, p, state, batch, size)
     recurrent = None if recurrent is None else recurrent.to(like.dtype)
+    if kernel == "triton":
+        like = at_least_float32(like.detach()[:1])
+    initial = _initial(like, p, state, batch, size)
     _refuse_misfit((steps, batch, size), recurrent, initial, measured, 4 + p.adaptive)
     table = p.table(like, size)
     binary = not (p.multiple or smooth or measured is not None)
@@ -97,28 +105,38 @@ def _scan(
         history=learns and table.requires_grad,
     )
     shape = [p.surrogate.p, p.surrogate.q] if isinstance(p.surrogate, Formula) else [1.0, 1.0]
-    spikes, counts, margins, membranes, synaptics, _, end, words, _ = operators.scan(
-        table,
-        *source,
-        recurrent,
-        initial,
-        None if measured is None else measured.spikes,
-        None if measured is None else measured.membrane,
-        list(asked),
-        shape,
-        steps,
-        kernel,
-    )
+    with _own_precision(kernel, like):
+        spikes, counts, margins, membranes, synaptics, _, end, words, _ = operators.scan(
+            table,
+            *source,
+            recurrent,
+            initial,
+            None if measured is None else measured.spikes,
+            None if measured is None else measured.membrane,
+            list(asked),
+            shape,
+            steps,
+            kernel,
+        )
     sent = Packed((words,), (spikes,), counts) if asked.packed else spikes
     if p.returns_late:
-        sent = _delayed(sent, initial[2], end[2])
+        counts = counts + initial[2] - end[2]
+        sent = _delayed(sent, counts, initial[2])
     return Scan(
         state=end,
         spikes=sent if p.surrogate is not None else None,
         membrane=membranes if wanted["membrane"] else None,
         margin=margins if wanted["margin"] and p.surrogate is not None else None,
         synaptic=synaptics if wanted["synaptic"] else None,
+        counts=counts if p.surrogate is not None else None,
     )
+
+
+def _own_precision(kernel: str, like: Tensor) -> AbstractContextManager:
+    """Autocast would turn all to float32; Triton's kernels do what they need in their registers."""
+    if kernel != "triton":
+        return nullcontext()
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def _initial(
@@ -130,13 +148,13 @@ def _initial(
     return (state if isinstance(state, Tensor) else torch.stack(state)).to(like.dtype)
 
 
-def _delayed(spikes: Tensor | Packed, first: Tensor, last: Tensor) -> Tensor | Packed:
-    """The same one step later, with the spikes `first` before them."""
+def _delayed(spikes: Tensor | Packed, counts: Tensor, first: Tensor) -> Tensor | Packed:
+    """The same one step later, with the spikes `first` before them; counts: of these."""
     if isinstance(spikes, Tensor):
         return torch.cat([first[None], spikes[:-1]])
     (words,), (link,) = spikes.words, spikes.links
     words = torch.cat([operators.pack(first.detach()[None])[0], words[:-1]])
-    return Packed((words,), (_Later.apply(link, first),), spikes.counts + first - last)
+    return Packed((words,), (_Later.apply(link, first),), counts)
 
 
 class _Later(torch.autograd.Function):
@@ -225,7 +243,9 @@ def _refuse_misfit(
             raise ValueError(f"{name}: its shape is {tuple(tensor.shape)}, not {fitting}")
 
 
-def _choose(kernel: str, current: Current, p: NeuronParameters) -> str:
+def _choose(
+    kernel: str, current: Current, p: NeuronParameters, recurrent: Tensor | None, smooth: bool
+) -> str:
     if kernel == "reference":
         return kernel
     if p.surrogate is not None and type(p.surrogate) not in FORMULAS:
@@ -234,20 +254,50 @@ def _choose(kernel: str, current: Current, p: NeuronParameters) -> str:
         return "reference"
     if kernel == "torch":
         return kernel
-    if isinstance(current, Projection):
+    if _asks_for_triton(kernel, current):
+        chosen, lack = "triton", _lacking_triton(current, p, recurrent, smooth)
+    elif isinstance(current, Projection):
         return "numba"
-    lack = _lack(current)
+    else:
+        chosen, lack = "numba", _lack(current)
     if lack is None:
-        return "numba"
-    if kernel == "numba" or current.device.type == "cpu":
+        return chosen
+    if kernel != "auto" or _like(current).device.type in ("cpu", "cuda"):
         _tell(f"torch's operations run the loop over time, since {lack}")
     return "torch"
+
+
+def _asks_for_triton(kernel: str, current: Current) -> bool:
+    return kernel == "triton" or (kernel == "auto" and _like(current).is_cuda)
+
+
+def _like(current: Current) -> Tensor:
+    """A tensor of its device and precision."""
+    return current if isinstance(current, Tensor) else current.weight
+
+
+def _lacking_triton(
+    current: Current, p: NeuronParameters, recurrent: Tensor | None, smooth: bool
+) -> str | None:
+    module = _triton()
+    if isinstance(module, str):
+        return module
+    return module.lack(_like(current), current.shape[2], p, recurrent, smooth)
+
+
+@functools.cache
+def _triton() -> ModuleType | str:
+    """Triton's scan, or why there is none."""
+    try:
+        return importlib.import_module("snnexp.kernels.triton_scan")
+    except ImportError as error:
+        return f"Triton cannot be used ({error})"
 
 
 def _lack(tensor: Tensor) -> str | None:
     """What keeps it from the compiled kernels, if anything."""
     if tensor.device.type != "cpu":
-        return f"there is no compiled one for {tensor.device.type} yet"
+        return f"numba's loop is for the CPU, not for {tensor.device.type}"
     if tensor.dtype not in (torch.float32, torch.float64):
         return f"the compiled one takes no {tensor.dtype}"
     return _lacking_compiler()

@@ -1,10 +1,11 @@
 """Hands tensors to the loops that numba compiled, and chooses blocks and threads for them."""
 
+import threading
 from functools import lru_cache
 
 import numpy as np
 import torch
-from numba import config, get_num_threads, set_num_threads
+from numba import config, set_num_threads
 from torch import Tensor
 
 from snnexp.kernels import bits, loops
@@ -14,8 +15,8 @@ ROW = 1024
 """Units that go through a step together: about as many, in whole samples."""
 BLOCK = 2048
 """Units that go through time together, about: their state stays in the first-level cache."""
-SMALL = 1 << 17
-"""Updates of a unit below which a second core costs more than it saves."""
+SHARE = 1 << 16
+"""Updates of a unit that are worth another core, beyond the second."""
 NARROW = 16
 """Neurons up to which a product with the unpacked spikes may beat adding rows of weights."""
 
@@ -45,7 +46,7 @@ def forward(
     bits_shape = (batch, (size + 63) // 64)
     words = new(steps if on and switches.packed else 0, *bits_shape, dtype=torch.int64)
     held = new(steps if switches.refractory_steps else 0, *bits_shape, dtype=torch.int64)
-    tile, block = _layout(table, batch, recurrent is not None)
+    tile, block = _layout(table, batch, recurrent is not None, torch.get_num_threads())
     narrow, most = _extent(source)
     _use_threads(steps * batch * _width(source, recurrent, size))
     loops.forward(
@@ -96,13 +97,13 @@ def backward(
     to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
     state = torch.zeros(initial.shape, dtype=dtype) if to_state is None else to_state.clone()
     out = initial.new_empty(lines, batch, size) if lines == steps else zeros(lines, batch, size)
-    tile, block = _layout(table, batch, recurrent is not None)
-    _use_threads(2 * steps * batch * _width(source, recurrent, size))
-    shares = get_num_threads()
+    tile, block = _layout(table, batch, recurrent is not None, torch.get_num_threads())
+    shares = _use_threads(2 * steps * batch * _width(source, recurrent, size))
     narrow, most = _extent(source)
-    grads = zeros(shares, len(NUMBERS) if switches.history else 0, tile.shape[1])
+    back = _flat(state)
     fan_in = 0 if source.weight is None else source.weight.shape[1]
     tables = tile.dtype
+    grads = np.zeros((shares, len(NUMBERS) if switches.history else 0, tile.shape[1]), tables)
     to_weight = np.zeros((shares, size, fan_in) if narrow else (shares, fan_in, size), tables)
     to_recurrent = np.zeros((shares, size if recurrent is not None else 0, size), tables)
     loops.backward(
@@ -130,20 +131,21 @@ def backward(
         _none(dtype, 2) if to_margin is None else _flat(to_margin),
         _none(dtype, 2) if to_membrane is None else _flat(to_membrane),
         _none(dtype, 2) if to_synaptic is None else _flat(to_synaptic),
-        _flat(state),
-        grads.numpy(),
+        back,
+        grads,
         to_weight,
         to_recurrent,
         _flat(out),
     )
     if not switches.exact:
-        state[3] = 0
-    to_table = grads.view(shares, grads.shape[1], tile.shape[1] // size, size).sum((0, 2))
+        back[3] = 0
+    by_sample = grads.reshape(shares, grads.shape[1], tile.shape[1] // size, size)
+    to_table = torch.from_numpy(by_sample.sum((0, 2))) if switches.history else zeros(0, size)
     return out, _sum(to_weight, not narrow), to_table, _sum(to_recurrent, True), state
 
 
 def _sum(shares: np.ndarray, turned: bool) -> Tensor:
-    total = shares[0] if len(shares) == 1 else shares.sum(0)
+    total = shares[0] if len(shares) == 1 or shares.size == 0 else shares.sum(0)
     return torch.from_numpy(np.ascontiguousarray(total.T) if turned else total)
 
 
@@ -197,17 +199,17 @@ def project_words(words: Tensor, weight: Tensor) -> Tensor:
     out = weight.new_empty(*words.shape[:2], len(weight))
     rows = out.shape[0] * out.shape[1]
     weight, words = weight.contiguous(), words.contiguous()
-    _use_threads(rows * sum(weight.shape))
+    chunk = _chunk(rows, _use_threads(rows * sum(weight.shape)))
     narrow, feed = _is_narrow(words, weight), bordered(weight)
-    bits.project_words(_rows(words), weight.numpy(), feed, narrow, _rows(out), _chunk(rows))
+    bits.project_words(_rows(words), weight.numpy(), feed, narrow, _rows(out), chunk)
     return out
 
 
 def gather_words(words: Tensor, lines: Tensor, weight: Tensor) -> Tensor:
     """The gradient of `project_words`' weight from the current's, `lines`."""
     lines, words, (size, channels) = lines.contiguous(), words.contiguous(), weight.shape
-    _use_threads(len(lines) * lines.shape[1] * (size + channels))
-    narrow, shares = _is_narrow(words, weight), get_num_threads()
+    shares = _use_threads(len(lines) * lines.shape[1] * (size + channels))
+    narrow = _is_narrow(words, weight)
     shape = (size, channels) if narrow else (channels, size)
     rows = _rows(lines)
     totals = np.zeros((shares, *shape), rows.dtype)
@@ -219,17 +221,18 @@ def unpack(words: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     """[time, batch, neuron] from packed spikes [time, batch, word]."""
     out = torch.empty(*words.shape[:2], size, dtype=dtype)
     rows = out.shape[0] * out.shape[1]
-    _use_threads(out.numel())
-    bits.unpack_rows(_rows(words), _rows(out), _chunk(rows))
+    threads = _use_threads(out.numel())
+    bits.unpack_rows(_rows(words), _rows(out), _chunk(rows, threads))
     return out
 
 
 def pack(spikes: Tensor) -> tuple[Tensor, int]:
     """Words [time, batch, word] and the number of spikes; -1 if one is neither 0 nor 1."""
-    words = torch.empty(*spikes.shape[:2], (spikes.shape[2] + 63) // 64, dtype=torch.int64)
-    _use_threads(spikes.numel())
-    chunk = _chunk(words.shape[0] * words.shape[1])
-    return words, int(bits.pack_rows(_rows(spikes.contiguous()), _rows(words), chunk))
+    time, batch, size = spikes.shape
+    words = np.empty((time * batch, (size + 63) // 64), np.int64)
+    chunk = _chunk(len(words), _use_threads(len(words) * size))
+    found = int(bits.pack_rows(_rows(spikes.contiguous()), words, chunk))
+    return torch.from_numpy(words.reshape(time, batch, -1)), found
 
 
 def sort_events(
@@ -253,7 +256,7 @@ def project_events(start: Tensor, channel: Tensor, weight: Tensor, batch: int) -
     """[time, batch, neuron] from sorted events, weight [neuron, channel]."""
     rows = len(start) - 1
     out = weight.new_empty(rows // batch, batch, len(weight))
-    _use_threads(out.numel())
+    threads = _use_threads(out.numel())
     places = start.numpy()
     bits.project_events(
         places,
@@ -261,7 +264,7 @@ def project_events(start: Tensor, channel: Tensor, weight: Tensor, batch: int) -
         bordered(weight),
         _rows(out),
         bits.longest(places),
-        _chunk(rows),
+        _chunk(rows, threads),
     )
     return out
 
@@ -269,9 +272,9 @@ def project_events(start: Tensor, channel: Tensor, weight: Tensor, batch: int) -
 def gather_events(start: Tensor, channel: Tensor, lines: Tensor, channels: int) -> Tensor:
     """The gradient [neuron, channel] of `project_events`' weight from the current's, `lines`."""
     lines = lines.contiguous()
-    _use_threads(lines.numel())
+    shares = _use_threads(lines.numel())
     rows = _rows(lines)
-    totals = np.zeros((get_num_threads(), channels, rows.shape[1]), rows.dtype)
+    totals = np.zeros((shares, channels, rows.shape[1]), rows.dtype)
     bits.gather_events(start.numpy(), channel.numpy(), rows, totals)
     return _sum(totals, True)
 
@@ -285,17 +288,19 @@ def bordered(weight: Tensor) -> np.ndarray:
     return out
 
 
-def _layout(table: Tensor, batch: int, recurrent: bool) -> tuple[np.ndarray, int]:
+@lru_cache(maxsize=64)
+def _layout(table: Tensor, batch: int, recurrent: bool, threads: int) -> tuple[np.ndarray, int]:
     """The table repeated for the samples of a row, and the units of a block.
 
     Every thread has as many blocks of about one size, and a block as many rows, where the batch
-    allows.
+    allows. Found again by the table's identity, which is that of its neurons where it is constant.
     """
     size = table.shape[1]
-    share = -(-batch // torch.get_num_threads())
+    share = -(-batch // threads)
     least = 8 if recurrent else 1  # a row of weights that was read serves them all
     samples = _even(share, max(least, round(BLOCK / size)))
-    return _tile(table, _even(samples, max(1, round(ROW / size)))), samples * size
+    row = _even(samples, max(1, round(ROW / size)))
+    return table.repeat(1, row).numpy(), samples * size
 
 
 def _even(samples: int, wanted: int) -> int:
@@ -303,22 +308,26 @@ def _even(samples: int, wanted: int) -> int:
     return -(-samples // max(1, round(samples / wanted)))
 
 
-@lru_cache(maxsize=64)
-def _tile(table: Tensor, samples: int) -> np.ndarray:
-    """Found again by the table's identity, which is that of its neurons where it is constant."""
-    return table.repeat(1, samples).numpy()
+_used = threading.local()
+"""`number` of threads that this thread has set: to ask numba takes as long as a small loop."""
 
 
-def _use_threads(updates: int) -> None:
-    """Threads follow torch's; little work stays on one."""
-    wanted = 1 if updates < SMALL else min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    if get_num_threads() != wanted:
+def _use_threads(updates: int) -> int:
+    """Threads follow torch's, fewer for little work; their number.
+
+    Two at least: to change their number takes longer than what one would save.
+    """
+    most = min(torch.get_num_threads(), config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    wanted = min(most, max(2, updates // SHARE))
+    if getattr(_used, "number", None) != wanted:
         set_num_threads(wanted)
+        _used.number = wanted
+    return wanted
 
 
-def _chunk(rows: int) -> int:
+def _chunk(rows: int, threads: int) -> int:
     """Rows that a thread takes at once."""
-    return max(1, -(-rows // (4 * get_num_threads())))
+    return max(1, -(-rows // (4 * threads)))
 
 
 @lru_cache

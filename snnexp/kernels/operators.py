@@ -3,6 +3,7 @@
 They take and give plain tensors. What is not recorded, or not there, has no first dimension.
 """
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -81,6 +82,8 @@ def _kernel(name: str) -> Any:
     """The module that runs it."""
     if name == "torch":
         return eager
+    if name == "triton":
+        return importlib.import_module("snnexp.kernels.triton_scan")
     return compiled.load()
 
 
@@ -108,8 +111,8 @@ def scan(
     `Measured`'s spikes and membrane. switches: `Switches`. shape: the surrogate's p and q.
     Returns the spikes as floats (a link without values if they are packed), counts [batch, neuron],
     margin, membrane, synaptic current, history [2 or 3, time, batch, neuron], the state at the end,
-    the spikes as words, and where v was held (as words, by kernel `torch` as floats); as `switches`
-    asks.
+    the spikes as words, and where v was held (as words; kernel `torch`: floats, `triton`: int8,
+    both as the spikes lie); as `switches` asks.
     """
     s = Switches(*switches)
     source = Source(current, sent, start, weight)
@@ -136,8 +139,12 @@ def _(table, current, sent, start, link, weight, recurrent, initial, measured, g
     bits = {"dtype": torch.int64}
     refractory = steps if s.refractory_steps else 0
     packed = s.spiking and s.packed
+    kind = current.dtype if kernel == "triton" else initial.dtype
+    dense = {"torch": initial.dtype, "triton": torch.int8}
     return (
-        _link(initial, steps) if packed else new(steps if s.spiking else 0, batch, size),
+        _link(initial, steps)
+        if packed
+        else new(steps if s.spiking else 0, batch, size, dtype=kind),
         new(batch, size),
         new(steps if s.spiking and s.margin else 0, batch, size),
         new(steps if s.membrane else 0, batch, size),
@@ -145,8 +152,8 @@ def _(table, current, sent, start, link, weight, recurrent, initial, measured, g
         new(rows, steps, batch, size),
         new(initial.shape),
         new(steps if packed else 0, batch, words, **bits),
-        new(refractory, batch, size)
-        if kernel == "torch"
+        new(refractory, batch, size, dtype=dense[kernel])
+        if kernel in dense
         else new(refractory, batch, words, **bits),
     )
 
@@ -208,11 +215,10 @@ def _keep(ctx: Any, inputs: tuple, output: tuple) -> None:
     spikes, _, margin, _, synaptic, history, _, words, held = output
     ctx.set_materialize_grads(False)
     none = margin[:0]
-    packed = Switches(*rest[0]).packed
-    kept = synaptic if Switches(*rest[0]).exact else margin
-    record = (words, none if packed else spikes, kept, history, held)
+    s = Switches(*rest[0])
+    record = (words, none if s.packed else spikes, synaptic if s.exact else margin, history, held)
     ctx.rest = rest
-    ctx.static = current is not None and len(current) < rest[2]
+    ctx.static = current is not None and current.shape[0] < rest[2]
     current = current if ctx.static else None
     ctx.save_for_backward(table, current, sent, start, weight, recurrent, initial, *record)
     ctx.given = given is not None
@@ -234,7 +240,7 @@ def _scan_backward(ctx: Any, *gradients: Any) -> Any:
         *ctx.rest, lines,
     )  # fmt: skip
     return (
-        to_table if len(to_table) else None,
+        to_table if to_table.shape[0] else None,
         out if current else None,
         None,
         None,

@@ -60,7 +60,7 @@ class Packed:
         By adding a row of weights a spike, or by one matrix product where many spike.
         """
         total = self.num_steps * self.counts.numel()
-        if float(self.counts.detach().sum()) > operators.SPARSE * total:
+        if float(self.counts.detach().numpy().sum()) > operators.SPARSE * total:
             return torch.nn.functional.linear(self.dense(), weight)
         parts = [
             Projection(words, None, link, weight, len(words), self.batch_size)

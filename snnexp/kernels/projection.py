@@ -1,6 +1,7 @@
 """A layer's current before it is made."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -32,9 +33,9 @@ class Projection:
             channels = self.link.shape[2]
             raise ValueError(f"weight: it takes {self.weight.shape[1]} channels, not {channels}")
 
-    @property
+    @cached_property
     def shape(self) -> torch.Size:
-        return torch.Size((self.steps, self.batch, len(self.weight)))
+        return torch.Size((self.steps, self.batch, self.weight.shape[0]))
 
     def tensor(self) -> Tensor:
         """The current, differentiable; made anew at each call."""

@@ -57,12 +57,14 @@ def scan(
         synaptics.append(i)
     if p.returns_late:
         spikes = [first, *spikes[:-1]]
+    train = torch.stack(spikes) if spikes else None
     return Scan(
         state=torch.stack([v, i, z, r + d if p.exact else r, *rest]),
-        spikes=torch.stack(spikes) if spikes else None,
+        spikes=train,
         membrane=torch.stack(traces) if membrane else None,
         margin=torch.stack(margins) if margin and margins else None,
         synaptic=torch.stack(synaptics) if synaptic else None,
+        counts=None if train is None else train.sum(0),
     )
 
 

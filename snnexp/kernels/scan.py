@@ -175,6 +175,7 @@ class Scan:
     membrane: the trace as the neuron's docstring defines it; None unless it was asked for.
     margin: membrane minus threshold at the decision to spike; None unless it was asked for.
     synaptic: the trace of the synaptic current i; None unless it was asked for.
+    counts: of the spikes by sample and neuron, [batch, neuron]; None for integrators.
     """
 
     state: State
@@ -182,6 +183,7 @@ class Scan:
     membrane: Tensor | None = None
     margin: Tensor | None = None
     synaptic: Tensor | None = None
+    counts: Tensor | None = None
 
     def dense(self) -> "Scan":
         """The same with dense spikes."""

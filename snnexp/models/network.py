@@ -50,8 +50,8 @@ class Backend(Protocol):
         """What a summary says of the spread of the trials' test accuracies."""
         ...
 
-    def describe(self) -> dict[str, Any]:
-        """What a summary says of the device."""
+    def describe(self, seconds: float) -> dict[str, Any]:
+        """What a summary says of the device; seconds: of a sample, in the model's time."""
         ...
 
     def layer(

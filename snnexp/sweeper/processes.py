@@ -34,7 +34,6 @@ def run(work: Callable[[], None], count: int) -> None:
         return
     threads = os.environ.get(THREADS) or str(max(1, (os.cpu_count() or 1) // count))
     environment = os.environ | {IS_WORKER: str(os.getpid()), THREADS: threads}
-    environment["NUMBA_NUM_THREADS"] = threads
     command = [sys.executable, *sys.orig_argv[1:]]
     children = [subprocess.Popen(command, env=environment) for _ in range(count)]
     print(f"{count} workers with {threads} thread(s) each", flush=True)

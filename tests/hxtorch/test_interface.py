@@ -93,19 +93,6 @@ def test_in_mock_the_network_is_its_equations():
     assert torch.equal(spiking.spikes, euler(spikes @ first.weight.detach().t()))
 
 
-def test_the_chip_wants_a_whole_runtime():
-    experiment, _, forward = network(mock=False)
-    forward(events())
-    with pytest.raises(ValueError, match="runtime"):
-        snn.run(experiment, None)
-
-
-def test_a_placement_of_the_wrong_length_is_refused():
-    experiment = snn.Experiment(mock=True, dt=DT)
-    with pytest.raises(ValueError, match="placement_constraint"):
-        snn.Neuron(3, experiment=experiment, placement_constraint=[])
-
-
 def test_installed_names_find_the_interface():
     code = (
         "import snnexp.hxtorch; snnexp.hxtorch.install()\n"
@@ -117,3 +104,21 @@ def test_installed_names_find_the_interface():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_installed_names_find_the_tutorials_helpers(tmp_path):
+    """Also beside a folder `_static` of the user's own, which stays."""
+    (tmp_path / "_static" / "common").mkdir(parents=True)
+    (tmp_path / "_static" / "common" / "mine.py").write_text("VALUE = 7\n")
+    code = (
+        "import snnexp.hxtorch; snnexp.hxtorch.install()\n"
+        "from _static.common.helpers import save_nightly_calibration, setup_hardware_client\n"
+        "from _static.tutorial.snn_yinyang_helpers import plot_data, plot_training\n"
+        "assert setup_hardware_client() is None and save_nightly_calibration('a.pbin') is None\n"
+        "assert plot_training.__module__ == 'snnexp.figures.bss2'\n"
+    )
+    for more in ("", "import _static.common.mine as mine; assert mine.VALUE == 7\n"):
+        folder = tmp_path if more else tmp_path.parent
+        command = [sys.executable, "-c", code + more]
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        assert ended.returncode == 0, ended.stderr

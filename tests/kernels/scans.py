@@ -52,6 +52,8 @@ SPIKING = {
     **{f"iaf {m}": made.iaf(size=1, multiple=m).constants for m in (False, True)},
     **{f"adaptive {name}": adaptive(**settings) for name, settings in ADAPTIVE.items()},
 }
+FIXED = {name: p for name, p in SPIKING.items() if not p.adaptive}
+"""Without adaptation."""
 INTEGRATORS = {
     "li": made.li(size=1).constants,
     "li normalised": made.li(size=1, normalized=True).constants,
@@ -60,13 +62,14 @@ INTEGRATORS = {
 }
 
 
-def learnable(p, size, draw, dtype):
+def learnable(p, size, draw, dtype, device="cpu"):
     """The same parameters with a number of its own for each neuron, all of which take gradients."""
     numbers = {}
     for name in NUMBERS if p.adaptive else NUMBERS[: NUMBERS.index("keep_adapt")]:
         spread = 0.1 * torch.rand(size, generator=draw, dtype=torch.double)
         number = getattr(p, name)
-        numbers[name] = (number + spread * (number != 0)).to(dtype).requires_grad_()
+        number = (number + spread * (number != 0)).to(device, dtype)
+        numbers[name] = number.requires_grad_()
     return replace(p, **numbers), list(numbers.values())
 
 
@@ -82,13 +85,14 @@ def outcome(
     smooth=False,
     dtype=torch.double,
     seed=0,
+    device="cpu",
 ):
     """Everything that a scan gives, by name, and the gradients of a random weighting of it all."""
     draw = torch.Generator().manual_seed(seed)
     steps, batch, size = shape
 
     def random(*sizes):
-        return torch.randn(sizes, generator=draw, dtype=torch.double).to(dtype)
+        return torch.randn(sizes, generator=draw, dtype=torch.double).to(device, dtype)
 
     state = random(4 + p.adaptive, batch, size).abs() / 2
     state[2], state[3] = state[2].round().clamp(max=1), 0
@@ -97,7 +101,7 @@ def outcome(
     for leaf in leaves:
         leaf.requires_grad_()
     if learn:
-        p, numbers = learnable(p, size, draw, dtype)
+        p, numbers = learnable(p, size, draw, dtype, device)
         leaves += numbers
     seen = None
     if measured:

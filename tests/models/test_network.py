@@ -10,7 +10,7 @@ from torch.nn import functional
 from snnexp.decoders import MaxOverTime
 from snnexp.inputs import Dense, Events
 from snnexp.models import DeepNetwork, Normal, SuperSpike
-from tests.models.made import cuba_li, cuba_lif, ideal, li, lif, network
+from tests.models.made import cuba_li, cuba_lif, iaf, ideal, li, lif, network
 
 ALPHA = 50.0
 A, B = 2e-6 / 6e-6, 2e-6 / 5e-6
@@ -107,6 +107,22 @@ def test_two_segments_of_a_recurrent_network_equal_one_run(neuron, readout):
         for a, b in zip(last[name], end[name], strict=True):
             torch.testing.assert_close(b, a, rtol=0, atol=1e-12)
     assert all(layer.spikes.sum() > 10 for layer in whole.hidden.values())
+
+
+@pytest.mark.parametrize("kernel", ["reference", "torch", "numba"])
+def test_counts_of_several_spikes_a_step_are_carried_on_from_the_scan(kernel):
+    net = network((5, 7, 3), partial(iaf, multiple=True), kernel=kernel)
+    activity, _ = net(Dense(spikes(30, 4, 5, 0.5).float()))
+    train = activity.layers["hidden1"].train
+    assert train.spikes.max() > 1 and train.counts is train.counted
+    assert torch.equal(train.counts, train.spikes.sum(0))
+    ways = (train.counts, train.spikes.sum(0))
+    weight = net.weights()["hidden1"]
+    carried, summed = (
+        torch.autograd.grad(counts.square().sum(), weight, retain_graph=True)[0] for counts in ways
+    )
+    torch.testing.assert_close(carried, summed)
+    assert train.to("meta").counts.device.type == "meta"
 
 
 @pytest.mark.parametrize("kernel", ["reference", "torch", "numba"])

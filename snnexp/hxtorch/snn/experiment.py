@@ -13,7 +13,7 @@ from snnexp.hxtorch.chip import Chip
 from snnexp.hxtorch.snn.handles import Handle
 
 if TYPE_CHECKING:
-    from snnexp.hxtorch.snn.modules import HXModule
+    from snnexp.hxtorch.snn.base import HXModule
 
 log = logging.getLogger("snnexp.hxtorch")
 
@@ -68,8 +68,8 @@ class Experiment:
             ends = root(id(handle)), root(id(module.output_handle))
             if ends[0] == ends[1]:
                 raise ValueError(
-                    f"{type(module).__name__}: its input closes a cycle, which hxtorch has no way "
-                    "to run; recurrent networks are model.neuron.recurrent=true of snnexp"
+                    f"{type(module).__name__}: its input closes a cycle (directions aside), which "
+                    "hxtorch refuses; recurrent networks are model.neuron.recurrent=true of snnexp"
                 )
             group[ends[0]] = ends[1]
         made = {module.output_handle: module for module in inputs}
@@ -86,7 +86,7 @@ class Experiment:
         return done
 
 
-def run(experiment: Experiment, runtime: int | None) -> None:
+def run(experiment: Experiment, runtime: Any) -> None:
     """Run the modules that were called since the last run and fill their handles.
 
     runtime: number of steps of dt; ignored with `mock`. Raises ValueError for one that is no whole
@@ -108,6 +108,8 @@ def run(experiment: Experiment, runtime: int | None) -> None:
             inputs = [_tensor(module, handle) for handle in handles]
             hw_data = None if measure is None else measure(module, handles)
             outputs = module.apply_function(inputs, hw_data)
+            if measure is not None:
+                outputs = module.recorded(outputs)
             module.output_handle.clear()
             module.output_handle.put(*outputs)
     finally:

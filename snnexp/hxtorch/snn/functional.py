@@ -5,8 +5,6 @@ of `snnexp.kernels`. hw_data, what a chip measured as (spikes, membrane) or (mem
 forward, the model's gradient back; a membrane of None is the model's.
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import NoReturn
 
 import torch
@@ -14,45 +12,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from snnexp import kernels
+from snnexp.hxtorch.snn.parameters import (
+    CUBAIAFParams,
+    CUBALIFParams,
+    CUBALIParams,
+    iaf_parameters,
+    li_parameters,
+    lif_parameters,
+)
 from snnexp.kernels import Measured, NeuronParameters
-from snnexp.models import CubaIAF, CubaLI, CubaLIF, SuperSpike
-
-
-@dataclass(frozen=True)
-class CUBALIParams:
-    """Of an integrator; inverse time constants in Hz, voltages without unit."""
-
-    tau_mem_inv: float
-    tau_syn_inv: float
-    v_leak: float = 0.0
-
-
-@dataclass(frozen=True)
-class CUBALIFParams:
-    """Of a leaky integrate-and-fire neuron; tau_ref in s, alpha is SuperSpike's slope."""
-
-    tau_mem_inv: float
-    tau_syn_inv: float
-    tau_ref: float = 0.0
-    v_leak: float = 0.0
-    v_th: float = 1.0
-    v_reset: float = 0.0
-    alpha: float = 50.0
-    method: str = "superspike"
-
-
-@dataclass(frozen=True)
-class CUBAIAFParams:
-    """Of an integrate-and-fire neuron, without a leak."""
-
-    tau_mem_inv: float
-    tau_syn_inv: float
-    tau_ref: float = 0.0
-    v_th: float = 1.0
-    v_reset: float = 0.0
-    alpha: float = 50.0
-    method: str = "superspike"
-
 
 Measurement = tuple[Tensor | None, ...] | None
 
@@ -62,6 +30,21 @@ def cuba_lif_integration(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Spikes, membrane and current of leaky integrate-and-fire neurons; tau_ref is ignored."""
     return _spiking(input, lif_parameters(params, dt), hw_data)
+
+
+def EventPropLIFFunction(
+    input: Tensor, params: CUBALIFParams, hw_data: Measurement = None, dt: float = 1e-6
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`cuba_lif_integration` with exact gradients, through the times of spikes (EventProp).
+
+    Any synapse may lie before and behind it; `alpha` counts for nothing.
+    """
+    return _spiking(input, lif_parameters(params, dt, "eventprop"), hw_data)
+
+
+def EventPropSynapseFunction(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`linear`; with the neurons above its gradients are EventProp's, without a second part."""
+    return linear(input, weight, bias)
 
 
 def cuba_iaf_integration(
@@ -109,70 +92,6 @@ def LIF(*inputs: Tensor) -> NoReturn:
 
 
 LI = IAF = LIF
-
-
-@lru_cache
-def lif_parameters(params: CUBALIFParams, dt: float) -> NeuronParameters:
-    """As scans take them."""
-    neuron = CubaLIF(
-        size=1,
-        dt=dt,
-        tau_mem=1 / float(params.tau_mem_inv),
-        tau_syn=1 / float(params.tau_syn_inv),
-        tau_ref=0.0,
-        threshold=float(params.v_th),
-        leak=float(params.v_leak),
-        reset=float(params.v_reset),
-        method="euler",
-        normalized=True,
-        gradient="surrogate",
-        detach_reset=True,
-        recurrent=False,
-        surrogate=_surrogate(params),
-    )
-    assert neuron.constants is not None
-    return neuron.constants
-
-
-@lru_cache
-def iaf_parameters(params: CUBAIAFParams, dt: float, tau_ref: float) -> NeuronParameters:
-    """As scans take them."""
-    neuron = CubaIAF(
-        size=1,
-        dt=dt,
-        tau_mem=1 / float(params.tau_mem_inv),
-        tau_syn=1 / float(params.tau_syn_inv),
-        tau_ref=tau_ref,
-        threshold=float(params.v_th),
-        reset=float(params.v_reset),
-        detach_reset=True,
-        recurrent=False,
-        surrogate=_surrogate(params),
-    )
-    assert neuron.constants is not None
-    return neuron.constants
-
-
-@lru_cache
-def li_parameters(params: CUBALIParams, dt: float) -> NeuronParameters:
-    """As scans take them."""
-    neuron = CubaLI(
-        size=1,
-        dt=dt,
-        tau_mem=1 / float(params.tau_mem_inv),
-        tau_syn=1 / float(params.tau_syn_inv),
-        leak=float(params.v_leak),
-        method="euler",
-        normalized=True,
-    )
-    assert neuron.constants is not None
-    return neuron.constants
-
-
-def _surrogate(params: CUBALIFParams | CUBAIAFParams) -> SuperSpike:
-    if params.method != "superspike":
-        raise NotImplementedError(f"method: {params.method!r}; hxtorch has 'superspike' alone")
-    return SuperSpike(slope=float(params.alpha))
 
 
 def _spiking(

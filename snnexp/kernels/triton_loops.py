@@ -1,0 +1,202 @@
+"""The loops over time for a GPU, by Triton: one pass, with the state in registers.
+
+A program goes through all steps of a tile of units, [row, column]. Without recurrence units are
+independent: all of them are columns of one row. With recurrence a row is a sample, a column a
+neuron, a tile has all neurons of some samples, and a step's product with the weights is made on the
+tensor cores; the weights stay in shared memory if `RESIDENT`. `triton_scan` says what the tensors
+are; of those that are None nothing is compiled.
+"""
+# pyright: reportAttributeAccessIssue=false, reportOptionalOperand=false
+
+import triton
+import triton.language as tl
+
+from snnexp.kernels.triton_steps import (
+    AMOUNT,
+    THRESHOLD,
+    TO,
+    A,
+    B,
+    C,
+    G,
+    L,
+    current_back,
+    fire,
+    integrate,
+    moved_back,
+    numbers_of,
+    reset,
+    spike_back,
+)
+from snnexp.kernels.triton_tiles import add, earlier, places, rows_of, times
+
+
+@triton.jit
+def forward(
+    x, x_stride, table, weight, initial, measured, given, spikes, counts, margin, membrane,
+    synaptic, history, held, end, rows, columns, size, steps, s: tl.constexpr,
+    PRECISION: tl.constexpr, RESIDENT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """All steps of a tile. x_stride: from a step of the current to the next, 0 if it is static."""
+    cell, column, inside = places(rows, columns, ROWS, COLUMNS)
+    units = tl.cast(rows, tl.int64) * columns
+    n = numbers_of(table, column % size, size)
+    v = tl.load(initial + cell, mask=inside, other=0.0)
+    i = tl.load(initial + units + cell, mask=inside, other=0.0)
+    z = tl.load(initial + 2 * units + cell, mask=inside, other=0.0)
+    r = tl.load(initial + 3 * units + cell, mask=inside, other=0.0)
+    h = tl.zeros_like(v)
+    total = tl.zeros_like(v)
+    matrix = None
+    if RESIDENT:
+        matrix = rows_of(weight, size, 1, size, 0, COLUMNS, COLUMNS)
+    now, x_now = tl.cast(0, tl.int64), tl.cast(0, tl.int64)
+    for _ in range(steps):
+        place = now + cell
+        xt = tl.load(x + x_now + cell, mask=inside, other=0.0).to(v.dtype)
+        if weight is not None:
+            xt += times(z, matrix, weight, size, 1, size, PRECISION, ROWS, COLUMNS)
+        w, i = integrate(xt, v, i, z, n, s)
+        if given is not None:
+            w = tl.load(given + place, mask=inside, other=0.0).to(v.dtype)
+        v = w
+        if s.spiking:
+            u = w - n[THRESHOLD]
+            if measured is not None:
+                z = tl.load(measured + place, mask=inside, other=0.0).to(v.dtype)
+            else:
+                z = fire(u, w, n, s)
+            if s.refractory_steps:
+                h = (r > 0).to(v.dtype)
+                if measured is None:
+                    z *= 1.0 - h
+                r = tl.where(z > 0, s.refractory_steps, tl.maximum(r - 1.0, 0.0))
+                tl.store(held + place, h, mask=inside)
+            if given is None:
+                v = reset(w, z, h, n, s)
+            total += z
+            tl.store(spikes + place, z, mask=inside)
+            if s.margin:
+                tl.store(margin + place, u, mask=inside)
+        if s.membrane:
+            tl.store(membrane + place, w if s.before_reset else v, mask=inside)
+        if s.synaptic:
+            tl.store(synaptic + place, i, mask=inside)
+        if s.history:
+            tl.store(history + place, v, mask=inside)
+            tl.store(history + steps * units + place, i, mask=inside)
+        now += units
+        x_now += x_stride
+    tl.store(counts + cell, total, mask=inside)
+    tl.store(end + cell, v, mask=inside)
+    tl.store(end + units + cell, i, mask=inside)
+    tl.store(end + 2 * units + cell, z, mask=inside)
+    tl.store(end + 3 * units + cell, r, mask=inside)
+
+
+@triton.jit
+def backward(
+    table, weight, initial, spikes, margin, history, held, to_spikes, spikes_stride, to_counts,
+    to_margin, margin_stride, to_membrane, membrane_stride, to_synaptic, synaptic_stride, to_state,
+    out, out_total, to_table, to_initial, rows, columns, size, steps, given: tl.constexpr,
+    s: tl.constexpr, bump: tl.constexpr, p: tl.constexpr, q: tl.constexpr,
+    PRECISION: tl.constexpr, RESIDENT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """The adjoint of `forward`, backwards through the same steps.
+
+    A gradient's stride is 0 where one step stands for all. out: of the current, by step; out_total:
+    summed over steps. to_table: by unit.
+    """
+    cell, column, inside = places(rows, columns, ROWS, COLUMNS)
+    units = tl.cast(rows, tl.int64) * columns
+    n = numbers_of(table, column % size, size)
+    first_v = tl.load(initial + cell, mask=inside, other=0.0)
+    first_i = tl.load(initial + units + cell, mask=inside, other=0.0)
+    first_z = tl.load(initial + 2 * units + cell, mask=inside, other=0.0)
+    zero = tl.zeros_like(first_v)
+    v = add(zero, to_state, cell, inside)
+    i = add(zero, to_state, units + cell, inside)
+    f = add(zero, to_state, 2 * units + cell, inside)
+    d = add(zero, to_state, 3 * units + cell, inside)
+    every = add(zero, to_counts, cell, inside)
+    k, h, total = zero, zero, zero
+    ga, gb, gg, gc, gt, gr, gl, go = zero, zero, zero, zero, zero, zero, zero, zero
+    matrix = None
+    if RESIDENT:
+        matrix = rows_of(weight, size, size, 1, 0, COLUMNS, COLUMNS)
+    now = (steps - 1) * units
+    for back in range(steps):
+        t = tl.cast(steps - 1 - back, tl.int64)
+        place = now + cell
+        if not s.before_reset:
+            v = add(v, to_membrane, t * membrane_stride + cell, inside)
+        after, u = v, zero
+        if s.spiking:
+            f = add(f + every, to_spikes, t * spikes_stride + cell, inside)
+            if s.hard or s.history or s.exact:
+                k = tl.load(spikes + place, mask=inside, other=0.0).to(v.dtype)
+            if s.refractory_steps:
+                h = tl.load(held + place, mask=inside, other=0).to(v.dtype)
+            if s.exact:
+                before = earlier(spikes, place - units, first_z, t, inside)
+                if s.delayed:
+                    drive = earlier(margin, place - units, first_i, t, inside)
+                else:
+                    drive = tl.load(margin + place, mask=inside, other=0.0)
+                v, u, d = moved_back(drive, before, k, h, v, f, d, n)
+            else:
+                gap = tl.load(margin + place, mask=inside, other=0.0)
+                v, f, u = spike_back(gap, k, h, v, f, n, given, s, bump, p, q)
+            u = add(u, to_margin, t * margin_stride + cell, inside)
+        w = v + u
+        if s.before_reset:
+            w = add(w, to_membrane, t * membrane_stride + cell, inside)
+        i = add(i, to_synaptic, t * synaptic_stride + cell, inside)
+        x, kept = current_back(w, i, n, s)
+        if s.history:
+            old_v = earlier(history, place - units, first_v, t, inside)
+            old_i = earlier(history, steps * units + place - units, first_i, t, inside)
+            if s.delayed:
+                gg += w * old_i
+            else:
+                gg += w * tl.load(history + steps * units + place, mask=inside, other=0.0)
+            ga += x * old_i
+            gb += w * old_v
+            gc += w
+            if not s.spiking:
+                gl -= w * first_z
+            else:
+                gl -= w * earlier(spikes, place - units, first_z, t, inside)
+                gt -= u
+                if s.hard:
+                    if s.exact or not given:
+                        go += after * tl.maximum(k, h)
+                elif not given:
+                    gr -= after * k
+        i = kept
+        if s.late and s.attached:
+            f = -n[L] * w
+        elif s.spiking:
+            f = zero
+        v = n[B] * w
+        if weight is not None:
+            f += times(x, matrix, weight, size, size, 1, PRECISION, ROWS, COLUMNS)
+        if out is not None:
+            tl.store(out + place, x, mask=inside)
+        total += x
+        now -= units
+    if out_total is not None:
+        tl.store(out_total + cell, total, mask=inside)
+    tl.store(to_initial + cell, v, mask=inside)
+    tl.store(to_initial + units + cell, i, mask=inside)
+    tl.store(to_initial + 2 * units + cell, f, mask=inside)
+    tl.store(to_initial + 3 * units + cell, d if s.exact else zero, mask=inside)
+    if s.history:
+        tl.store(to_table + A * units + cell, ga, mask=inside)
+        tl.store(to_table + B * units + cell, gb, mask=inside)
+        tl.store(to_table + G * units + cell, gg, mask=inside)
+        tl.store(to_table + C * units + cell, gc, mask=inside)
+        tl.store(to_table + THRESHOLD * units + cell, gt, mask=inside)
+        tl.store(to_table + AMOUNT * units + cell, gr, mask=inside)
+        tl.store(to_table + L * units + cell, gl, mask=inside)
+        tl.store(to_table + TO * units + cell, go, mask=inside)

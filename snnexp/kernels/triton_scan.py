@@ -1,0 +1,216 @@
+"""Hands tensors to Triton's loops over time, and chooses tiles for them.
+
+Tensors may be on a CPU where Triton's interpreter runs (TRITON_INTERPRET=1).
+"""
+
+import functools
+from contextlib import nullcontext
+from math import prod
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+from triton import knobs
+
+from snnexp.kernels import triton_loops as loops
+from snnexp.kernels.scan import NeuronParameters, Number
+from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
+from snnexp.kernels.triton_steps import BUMPS, KNOWN
+
+INTERPRETED = knobs.runtime.interpret
+FORWARD: Any = loops.forward
+BACKWARD: Any = loops.backward
+SAMPLES = 16
+"""Samples of a recurrent tile: the fewest that tensor cores take."""
+MOST = 256
+"""Neurons of a recurrent layer, at most: a tile holds all of them in registers."""
+SHARED = 232448
+"""Bytes of shared memory of a program on an H100; asked of the GPU where there is one."""
+CAPABILITY = (8, 0)
+"""The first with products of bfloat16 and tf32."""
+
+
+def lack(
+    like: Tensor, size: int, p: NeuronParameters, recurrent: Tensor | None, smooth: bool
+) -> str | None:
+    """What keeps a layer's scan from Triton's kernels, if anything, as a clause.
+
+    like: has the device and the precision of its current. size: its neurons.
+    """
+    device = like.device
+    beyond = [name for name in NUMBERS if name not in KNOWN and _set(getattr(p, name))]
+    if device.type != "cuda" and not (device.type == "cpu" and INTERPRETED):
+        return f"Triton's kernels are for CUDA, not for {device.type}"
+    if device.type == "cuda" and (torch.version.hip or _capability(device) < CAPABILITY):
+        return "Triton's kernels are for NVIDIA GPUs of compute capability 8.0 and above"
+    if smooth:
+        return "Triton's kernels have no smooth spikes"
+    if beyond:
+        return f"Triton's kernels do not know {', '.join(beyond)}"
+    if recurrent is not None and size > MOST:
+        return f"a layer of {size} recurrent neurons does not fit into Triton's, which take {MOST}"
+    if recurrent is not None and like.dtype == torch.float64:
+        return "Triton's recurrent kernels take no float64"
+    return None
+
+
+def forward(
+    source: Source,
+    table: Tensor,
+    recurrent: Tensor | None,
+    initial: Tensor,
+    measured: Tensor | None,
+    given: Tensor | None,
+    switches: Switches,
+    shape: list[float],
+    steps: int,
+) -> Outcome:
+    """All steps from the state `initial` [4, batch, neuron]; see `operators.scan`.
+
+    Spikes have the current's precision, everything else that of the state.
+    """
+    s, current = switches, source.current
+    assert current is not None, "only the compiled loops project spikes themselves"
+    current, initial = current.contiguous(), initial.contiguous()
+    _, batch, size = initial.shape
+    new = initial.new_empty
+    spikes = new(steps if s.spiking else 0, batch, size, dtype=current.dtype)
+    margin = new(steps if s.spiking and s.margin else 0, batch, size)
+    membrane = new(steps if s.membrane else 0, batch, size)
+    synaptic = new(steps if s.synaptic else 0, batch, size)
+    history = new(2 if s.history else 0, steps, batch, size)
+    held = new(steps if s.refractory_steps else 0, batch, size, dtype=torch.int8)
+    words = new(0, batch, (size + 63) // 64, dtype=torch.int64)
+    counts, end = new(batch, size), torch.empty_like(initial)
+    grid, layout = _layout(batch, size, recurrent)
+    with _on(initial):
+        FORWARD[grid](
+            current, _stride(current, steps), table.contiguous(), _there(recurrent), initial,
+            _there(measured), _there(given), spikes, counts, margin, membrane, synaptic, history,
+            held, end, size=size, steps=steps, s=s, **layout,
+        )  # fmt: skip
+    return spikes, counts, margin, membrane, synaptic, history, end, words, held
+
+
+def backward(
+    source: Source,
+    table: Tensor,
+    recurrent: Tensor | None,
+    initial: Tensor,
+    record: tuple[Tensor, ...],
+    given: bool,
+    gradients: tuple[Tensor | None, ...],
+    switches: Switches,
+    shape: list[float],
+    steps: int,
+    lines: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The adjoint of `forward`; see `operators.scan_backward`."""
+    s, initial = switches, initial.contiguous()
+    _, batch, size = initial.shape
+    _, spikes, margin, history, held = record
+    to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
+    if to_spikes is not None and behind is not None:
+        to_spikes = torch.matmul(to_spikes, behind)
+    whole = lines == steps or recurrent is not None
+    kind = spikes.dtype if s.spiking else initial.dtype
+    out = initial.new_empty(steps, batch, size, dtype=kind) if whole else None
+    total = initial.new_empty(batch, size) if lines == 1 < steps else None
+    to_table = initial.new_zeros(len(NUMBERS) if s.history else 0, batch, size)
+    to_initial = torch.zeros_like(initial)
+    timed = (_timed(part) for part in (to_spikes, to_margin, to_membrane, to_synaptic))
+    (a, a_step), (b, b_step), (c, c_step), (d, d_step) = timed
+    grid, layout = _layout(batch, size, recurrent)
+    with _on(initial):
+        BACKWARD[grid](
+            table.contiguous(), _there(recurrent), initial, spikes, margin, history, held, a,
+            a_step, _there(to_counts), b, b_step, c, c_step, d, d_step, _there(to_state), out,
+            total, to_table, to_initial, size=size, steps=steps, given=given, s=s,
+            bump=BUMPS[s.formula], p=shape[0], q=shape[1], **layout,
+        )  # fmt: skip
+    to_recurrent = initial.new_empty(0, size)
+    if recurrent is not None and out is not None:
+        to_recurrent = out[0].t().to(initial.dtype) @ initial[2]
+        to_recurrent += out[1:].flatten(0, 1).t() @ spikes[:-1].flatten(0, 1)
+        to_recurrent = to_recurrent.to(recurrent.dtype)
+    if total is not None:
+        out = total[None]
+    elif lines == 0 or out is None:
+        out = initial.new_empty(0, batch, size)
+    return out, initial.new_empty(size, 0), to_table.sum(1), to_recurrent, to_initial
+
+
+def _layout(batch: int, size: int, recurrent: Tensor | None) -> tuple[Any, dict[str, Any]]:
+    """The grid of programs, and the arguments that say how units lie in tiles."""
+    if recurrent is None:
+        rows, columns, tile, warps = 1, batch * size, (1, _block(batch * size)), 4
+    else:
+        rows, columns, tile = batch, size, (SAMPLES, max(16, triton.next_power_of_2(size)))
+        warps = 4 if tile[1] <= 64 else 8
+    grid = (triton.cdiv(columns, tile[1]), triton.cdiv(rows, tile[0]))
+    arguments = {"rows": rows, "columns": columns, "ROWS": tile[0], "COLUMNS": tile[1]}
+    precision = _precision()
+    stays = recurrent is not None and _stays(recurrent, tile[1], precision)
+    arguments |= {"PRECISION": precision, "RESIDENT": stays}
+    return grid, arguments | {"num_warps": warps, "num_stages": 1}
+
+
+def _block(units: int) -> int:
+    """Units of a tile: more where there are many, so that each thread moves 16 bytes at once."""
+    return 128 if units < 1 << 17 else 512
+
+
+def _precision() -> str:
+    """Of products of float32 on the tensor cores: as torch's own."""
+    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+
+
+def _stays(weight: Tensor, columns: int, precision: str) -> bool:
+    """Whether the weights fit into shared memory, with the tile that is multiplied by them.
+
+    In three products of tf32 instead of one, each number is held as two.
+    """
+    parts = 2 if weight.element_size() == 4 and precision == "tf32x3" else 1
+    least = parts * weight.element_size() * columns * (columns + SAMPLES)
+    return least <= (_shared(weight.device) if weight.is_cuda else SHARED)
+
+
+def _set(number: Number) -> bool:
+    return isinstance(number, Tensor) or number != 0
+
+
+@functools.cache
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
+
+
+@functools.cache
+def _shared(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+
+
+def _stride(part: Tensor, steps: int) -> int:
+    """From a step to the next, 0 if one stands for all."""
+    return 0 if len(part) < steps else prod(part.shape[1:])
+
+
+def _timed(part: Tensor | None) -> tuple[Tensor | None, int]:
+    """A gradient [time, batch, neuron] and its stride in time.
+
+    One that is the same at each step, as that of a sum over time is, is not written out.
+    """
+    if part is None:
+        return None, 0
+    if part.stride(0) == 0:
+        return part[0].contiguous(), 0
+    return part.contiguous(), prod(part.shape[1:])
+
+
+def _there(part: Tensor | None) -> Tensor | None:
+    return None if part is None else part.contiguous()
+
+
+def _on(tensor: Tensor) -> Any:
+    """Where programs are started."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

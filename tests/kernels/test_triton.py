@@ -1,0 +1,132 @@
+"""Triton's kernels: in the interpreter where there is no GPU, and how they are chosen."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from snnexp import kernels
+from snnexp.kernels import dispatch
+from tests.kernels.scans import FIXED as SPIKING
+from tests.kernels.scans import outcome
+from tests.models import made
+
+AGREEMENT = Path(__file__).with_name("triton_agreement.py")
+LIF = made.lif(size=1).constants
+triton = pytest.importorskip("triton")
+
+
+def test_every_kernel_agrees_with_the_plain_loop():
+    """In a process of its own, since the interpreter is chosen for all that a process compiles."""
+    interpret = "0" if torch.cuda.is_available() else "1"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(AGREEMENT)],
+        env=os.environ | {"TRITON_INTERPRET": interpret},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+class H100:
+    """As much of a driver as compiling takes."""
+
+    def get_current_target(self):
+        return triton.backends.compiler.GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self):
+        return 0
+
+    def get_current_stream(self, device):
+        return 0
+
+
+class Compiled:
+    """Stands for a kernel: compiles it for the arguments of each call, and does not run it."""
+
+    def __init__(self, kernel, made):
+        self.kernel, self.made = kernel, made
+
+    def __getitem__(self, grid):
+        return lambda *args, **options: self.made.append(
+            self.kernel.warmup(*args, grid=grid, **options)
+        )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU runs them")
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype", "options"),
+    [
+        (next(iter(SPIKING)), (3, 2, 65), torch.float32, {}),
+        (list(SPIKING)[-3], (1, 1, 1), torch.double, {"learn": True}),
+        (list(SPIKING)[63], (2, 3, 33), torch.float32, {"learn": True, "recurrent": True}),
+        (next(iter(SPIKING)), (2, 1, 256), torch.bfloat16, {"recurrent": True}),
+        (next(iter(SPIKING)), (2, 1, 128), torch.float32, {"recurrent": True}),
+    ],
+)
+def test_kernels_compile_for_a_gpu_and_fit_it(name, shape, dtype, options, monkeypatch, tmp_path):
+    from triton.runtime.driver import driver
+
+    from snnexp.kernels import triton_scan
+
+    made = []
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(driver, "_active", H100())
+    monkeypatch.setattr(triton_scan, "INTERPRETED", True)
+    monkeypatch.setattr(dispatch, "_tell", lambda line: pytest.fail(line))
+    for kernel in ("FORWARD", "BACKWARD"):
+        stand_in = Compiled(getattr(triton_scan, kernel), made)
+        monkeypatch.setattr(triton_scan, kernel, stand_in)
+    outcome("triton", SPIKING[name], shape, dtype=dtype, **options)
+    assert [kernel.metadata.name for kernel in made] == ["forward", "backward"]
+    for kernel in made:
+        assert kernel.asm["cubin"]
+        assert kernel.metadata.shared <= triton_scan.SHARED
+        assert ("mma.sync" in kernel.asm["ptx"]) == ("recurrent" in options)
+
+
+def test_on_a_cpu_triton_falls_back_to_torch_and_the_log_says_so_once(caplog):
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        pytest.skip("the interpreter runs it")
+    dispatch._tell.cache_clear()
+    current = torch.randn(5, 2, 3)
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            spikes = kernels.scan(current, LIF, kernel="triton").spikes
+    assert torch.equal(spikes, kernels.scan(current, LIF, kernel="torch").spikes)
+    line = "torch's operations run the loop over time, since Triton's kernels are for CUDA, not for"
+    assert caplog.text.count(line) == 1
+
+
+def test_without_triton_torch_runs_the_loop(caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "snnexp.kernels.triton_scan", None)
+    for function in (dispatch._triton, dispatch._tell):
+        function.cache_clear()
+    with caplog.at_level("INFO"):
+        kernels.scan(torch.randn(5, 2, 3), LIF, kernel="triton")
+    dispatch._triton.cache_clear()
+    assert "since Triton cannot be used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("device", "kernel", "chosen"),
+    [
+        ("cuda", "auto", "triton"),
+        ("cuda", "triton", "triton"),
+        ("cuda", "torch", "torch"),
+        ("cuda", "numba", "torch"),
+        ("cpu", "auto", "numba"),
+        ("cpu", "numba", "numba"),
+        ("cpu", "torch", "torch"),
+    ],
+)
+def test_auto_takes_triton_on_cuda_only(device, kernel, chosen, monkeypatch):
+    monkeypatch.setattr(dispatch, "_lacking_triton", lambda *_: None)
+    with FakeTensorMode():
+        current = torch.empty(5, 2, 3, device=device)
+    assert dispatch._choose(kernel, current, LIF, None, False) == chosen

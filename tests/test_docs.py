@@ -1,0 +1,45 @@
+"""docs/your_tutorial.md: its commands compose, and the options that it names exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from snnexp import config
+from snnexp.session import compose
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "your_tutorial.md").read_text()
+COMMANDS = [shlex.split(found) for found in re.findall(r"`(python train\.py [^`]*)`", PAGE)]
+GROUPS = {str(path.relative_to(ROOT / "conf")) for path in (ROOT / "conf").rglob("*/")}
+
+
+def test_each_of_five_tutorials_has_its_command():
+    table = PAGE.partition("| tutorial | command |")[2].partition("\n\n")[0]
+    rows = [line for line in table.splitlines() if "python train.py" in line]
+    names = ["snnTorch", "snnTorch", "sinabs", "hxtorch", "Spyx"]
+    assert [re.match(r"\| (\w+)", row).group(1) for row in rows] == names
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_composes(command):
+    cfg = compose([word for word in command[2:] if word != "-m"])
+    config.check(cfg)
+
+
+def test_named_options_exist():
+    named = re.findall(r"(?<![\w./])([\w/]+)=(\[[\w,]+\]|\w+)", PAGE)
+    found = 0
+    for group, options in named:
+        if group in GROUPS:
+            for option in options.strip("[]").split(","):
+                assert (ROOT / "conf" / group / f"{option}.yaml").is_file(), f"{group}={option}"
+                found += 1
+    assert found > 40
+
+
+def test_the_readme_leads_to_each_page():
+    readme = (ROOT / "README.md").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"docs/{page.name}" in readme, page.name
