@@ -11,7 +11,7 @@ from snnexp.errors import ConfigError
 from snnexp.evaluate import evaluate
 from snnexp.experiment import build
 from snnexp.inputs import Dense
-from snnexp.models import FixedDelay, Network, Normal
+from snnexp.models import BatchNorm, FixedDelay, Network, Normal
 from snnexp.session import compose, run_composed
 from tests.backends.test_chip import CONVERTER, PRESET
 from tests.conftest import TINY
@@ -40,7 +40,7 @@ SMALL = ("experiment=yinyang_bss2", "model.init.std=[0.5,0.2]", "trainer.max_epo
 FEW = ("dataset.sizes={train: 75, val: 30, test: 30}", "callback=[]", "logger=[table]")
 
 
-def network(backend, dt=2e-6, sizes=(5, 20, 3), delays=None):
+def network(backend, dt=2e-6, sizes=(5, 20, 3), **options):
     torch.manual_seed(0)
     return Network(
         num_inputs=sizes[0],
@@ -51,7 +51,7 @@ def network(backend, dt=2e-6, sizes=(5, 20, 3), delays=None):
         neuron=partial(cuba_lif, dt=dt, method="euler"),
         readout=partial(cuba_li, dt=dt, method="euler"),
         init=Normal(mean=[5.0, 0.0], std=[2.0, 0.5], fan_in_scaled=True),
-        delays=delays,
+        **options,
     )
 
 
@@ -196,6 +196,18 @@ def test_neurons_that_the_chip_has_not_are_refused():
             readout=cuba_li,
             init=Normal(mean=0.0, std=1.0, fan_in_scaled=True),
         )
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"dropout": 0.1}, r"^dropout: 0.1, but a measured spike counts for one"),
+        ({"norm": partial(BatchNorm, momentum=0.1, epsilon=1e-5)}, r"^norm: the chip"),
+    ],
+)
+def test_what_acts_on_currents_or_weighs_spikes_is_refused(option, message):
+    with pytest.raises(ValueError, match=message):
+        network(BACKEND(), **option)
 
 
 def test_time_constants_out_of_reach_are_refused_with_a_way_out():
