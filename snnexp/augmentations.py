@@ -128,8 +128,9 @@ class Affine:
     """
 
     def __init__(self, *, shift: float, rotation: float, zoom: float):
-        self.shift, self.rotation = require_between(0, math.inf, shift=shift, rotation=rotation)
-        (self.zoom,) = require_between(1, math.inf, zoom=zoom)
+        (self.shift,) = require_between(0, 1000, shift=shift)
+        (self.rotation,) = require_between(0, 180, rotation=rotation)
+        (self.zoom,) = require_between(1, 10, zoom=zoom)
 
     def __call__(self, images: Images, generator: torch.Generator) -> Images:
         height, width = images.shape[2:]

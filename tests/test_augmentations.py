@@ -1,11 +1,15 @@
-"""Augmentations: what each may do to events, and that draws come from the generator alone."""
+"""Augmentations: what each may do to events or images, and that draws come from the generator."""
+
+import math
 
 import pytest
 import torch
 
 from snnexp import augmentations
 from snnexp.encoders import EventGrid
+from snnexp.experiment import build
 from snnexp.recordings import Recordings
+from snnexp.session import compose
 
 EVENTS, BATCH, CHANNELS = 4000, 20, 50
 
@@ -102,3 +106,99 @@ def test_bad_values_are_refused(name, settings):
     (key,) = settings
     with pytest.raises(ValueError, match=f"^{key}: "):
         getattr(augmentations, name)(**settings)
+
+
+STILL = {"shift": 0.0, "rotation": 0.0, "zoom": 1.0}
+
+
+def blobs(right, down, batch=6, height=41, width=61):
+    """Images of a smooth spot `right` and `down` of the centre, in pixels."""
+    y = torch.arange(height).double()[:, None] - (height - 1) / 2 - down
+    x = torch.arange(width).double() - (width - 1) / 2 - right
+    return torch.exp(-(x**2 + y**2) / 8).expand(batch, 1, height, width)
+
+
+def middles(images):
+    """Where the spots are, [image, (right, down)], from the centre."""
+    height, width = images.shape[2:]
+    mass = images[:, 0] / images[:, 0].sum((1, 2), keepdim=True)
+    x = (mass.sum(1) * (torch.arange(width) - (width - 1) / 2)).sum(1)
+    y = (mass.sum(2) * (torch.arange(height) - (height - 1) / 2)).sum(1)
+    return torch.stack([x, y], 1)
+
+
+def draws(seed, batch=6):
+    """What `Affine` draws for each image: shifts right and down, the turn, the zoom's power."""
+    generator = torch.Generator().manual_seed(seed)
+    return [2 * torch.rand(batch, generator=generator).double() - 1 for _ in range(4)]
+
+
+def test_images_that_are_not_moved_stay():
+    images = torch.rand(3, 2, 5, 7)
+    torch.testing.assert_close(drawn("Affine", images, **STILL), images)
+
+
+def test_each_image_is_shifted_by_its_own_draw():
+    moved = drawn("Affine", blobs(2.0, -3.0), 4, **STILL | {"shift": 5.0})
+    across, down, *_ = draws(4)
+    expected = torch.stack([2 - 5 * across, -3 - 5 * down], 1)
+    torch.testing.assert_close(middles(moved), expected, rtol=0, atol=1e-6)
+
+
+def test_each_image_is_turned_about_its_centre_whatever_its_sides():
+    turned = drawn("Affine", blobs(9.0, 0.0), 4, **STILL | {"rotation": 60.0})
+    angle = draws(4)[2] * math.radians(60)
+    expected = torch.stack([9 * angle.cos(), -9 * angle.sin()], 1)
+    torch.testing.assert_close(middles(turned), expected, rtol=0, atol=1e-2)
+
+
+def test_each_image_is_zoomed_about_its_centre():
+    zoomed = drawn("Affine", blobs(8.0, 4.0), 4, **STILL | {"zoom": 1.5})
+    factor = 1.5 ** draws(4)[3]
+    expected = factor[:, None] * torch.tensor([8.0, 4.0]).double()
+    torch.testing.assert_close(middles(zoomed), expected, rtol=0, atol=5e-2)
+
+
+def test_an_elastic_field_is_what_was_drawn_at_its_nodes():
+    """Of ramps, whose values are a pixel's place, the change is the displacement."""
+    place = torch.arange(29.0).double()
+    ramps = torch.stack([place.expand(29, 29), place[:, None].expand(29, 29)])
+    images = ramps.expand(4, 2, 29, 29)
+    moved = drawn("Elastic", images, 2, pixels=0.8, nodes=5) - images
+    nodes = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(2)).double()
+    inner = moved[:, :, 7:22:7, 7:22:7]  # the outer ones may look beyond the border
+    torch.testing.assert_close(inner, 0.8 * nodes[:, :, 1:4, 1:4], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("Affine", STILL | {"shift": -1.0}),
+        ("Affine", STILL | {"rotation": 181.0}),
+        ("Affine", STILL | {"zoom": 0.9}),
+        ("Elastic", {"pixels": 0.0, "nodes": 5}),
+        ("Elastic", {"nodes": 1, "pixels": 1.0}),
+    ],
+)
+def test_bad_values_of_image_changes_are_refused(name, settings):
+    wrong = {"shift": -1.0, "rotation": 181.0, "zoom": 0.9, "pixels": 0.0, "nodes": 1}
+    (key,) = [key for key, value in settings.items() if value == wrong[key]]
+    with pytest.raises(ValueError, match=f"^{key}: "):
+        getattr(augmentations, name)(**settings)
+
+
+@pytest.mark.parametrize("coded", ["constant", "latency"])
+def test_training_images_alone_are_changed_by_draws_of_their_epoch_and_batch(coded):
+    chosen = ("dataset=ones", "encoder=augmented", f"encoder@encoder.of={coded}")
+    dataset, classifier, _ = build(compose([*chosen, "model.hidden_sizes=[3]"]))
+    images = dataset.splits["train"].values
+
+    def seen(stage, index=0):
+        return classifier.run(images, stage, index)[0].dense()
+
+    assert classifier.encoder.num_channels == 784
+    assert torch.equal(seen("train"), seen("train"))
+    assert not torch.equal(seen("train"), seen("train", 1))
+    assert torch.equal(seen("val"), classifier.encoder.of(images, None).dense())
+    assert not torch.equal(seen("train"), seen("val"))
+    assert seen("train").min() >= 0 and seen("train").max() <= 1

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from snnexp import config
 from snnexp.decoders import FirstSpike
+from snnexp.encoders import Augmented
 from snnexp.errors import ConfigError
 from snnexp.experiment import build
 from snnexp.inputs import Events, Static
@@ -95,6 +96,8 @@ def expected_refusal(cfg):
         return r"backend\.device: 'gpu'"
     if cfg.backend.get("level") == "chip" and cfg.model.neuron._target_ not in ON_CHIP:
         return r"model\.neuron: .*, but the chip's neurons are current-based"
+    if encoder is Augmented and cfg.dataset._target_ not in IMAGE_DATA:
+        return r"encoder\.augment: the data are no images; choose another encoder"
     if encoder.accepts != dataset.yields:
         return f"encoder: {encoder.__name__} takes {encoder.accepts}"
     if model is ConvNetwork and cfg.dataset._target_ not in IMAGE_DATA:
@@ -258,7 +261,7 @@ def test_silence_for_silence(model, readout, recurrent):
         assert not activity.readout.membrane.any()
 
 
-@pytest.mark.parametrize("encoder", sorted({*OPTIONS["encoder"]} - {"none", "grid"}))
+@pytest.mark.parametrize("encoder", sorted({*OPTIONS["encoder"]} - {"none", "grid", "augmented"}))
 def test_a_network_in_double_precision_takes_values_as_they_are(encoder):
     """With backend.precision=64-true, figures give it the data set's single precision."""
     dataset, classifier, _ = build(small("yinyang", *SMALL, f"encoder={encoder}"))

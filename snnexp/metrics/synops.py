@@ -113,7 +113,10 @@ class SynapticOperations(Metric):
         return int(self.steps) // int(self.samples)  # type: ignore[arg-type]
 
     def compute(self) -> dict[str, float]:
-        """`synops_<kind>/<layer>` and `synops_<kind>_per_sample`, the same by `_per_step`."""
+        """`synops_<kind>/<layer>` and `synops_<kind>_per_sample`, the same by `_per_step`.
+
+        And `synops_effective_per_sample`: those of `ac` and `mac` together.
+        """
         samples, steps = int(self.samples), int(self.steps)  # type: ignore[arg-type]
         values: dict[str, float] = {}
         operations = self._operations(steps)
@@ -124,7 +127,8 @@ class SynapticOperations(Metric):
                 values[f"synops_{kind}_per_step/{name}"] = amount / steps
             values[f"synops_{kind}_per_sample"] = sum(amounts.values()) / samples
             values[f"synops_{kind}_per_step"] = sum(amounts.values()) / steps
-        return values
+        both = (values[f"synops_{kind}_per_sample"] for kind in ("ac", "mac"))
+        return values | {"synops_effective_per_sample": sum(both)}
 
     def _operations(self, steps: int) -> dict[str, dict[str, float]]:
         """Of each connection the operations of every kind, over all samples and steps."""

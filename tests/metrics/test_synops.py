@@ -280,6 +280,8 @@ def assert_counts_agree(net, inputs, samples):
             totals["dense"] += possible / samples
             totals["fanout"] += weighted / samples
     assert {kind: values[f"synops_{kind}_per_sample"] for kind in totals} == pytest.approx(totals)
+    both = values["synops_ac_per_sample"] + values["synops_mac_per_sample"]
+    assert values["synops_effective_per_sample"] == both
     differentiable = synops.total(activity, net)
     assert float(differentiable) == pytest.approx(totals["fanout"], rel=1e-5)
     return values
