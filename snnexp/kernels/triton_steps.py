@@ -106,7 +106,7 @@ def moved_back(drive, before, k, h, v, f, d, n):
     slope = push - leak
     total = d - (push - (1.0 - n[B]) * n[TO]) * v
     spiked = (k > 0).to(v.dtype)
-    rate = tl.where(slope > 0, spiked / tl.maximum(slope, SHARE * leak), 0.0)
+    rate = tl.where(slope > 0, spiked / tl.maximum(slope, leak * SHARE), 0.0)
     u = (f * spiked - total) * rate
     d = before * f + total * h * (1.0 - spiked)
     return v * (1.0 - k) * (1.0 - h), u, d

@@ -11,8 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from snnexp import kernels
 from snnexp.kernels import dispatch
-from tests.kernels.scans import FIXED as FIXED
-from tests.kernels.scans import outcome
+from tests.kernels.scans import FIXED, outcome
 from tests.models import made
 
 AGREEMENT = Path(__file__).with_name("triton_agreement.py")
