@@ -97,7 +97,7 @@ class Classifier(pl.LightningModule):
         purpose = f"{stage}/{self.global_rank}/{index}"
         if isinstance(values, Tensor):
             values = as_floats(values, next(self.network.parameters()).dtype)
-            if stage == "train" and self.encoder.alter is not None:
+            if stage == "train" and self.encoder.alters:
                 own = f"augment/{self.global_rank}/{index}"
                 values = self.encoder.alter(values, generator(self.seed, epoch, own, str(device)))
         inputs = self.encoder(values, generator(self.seed, epoch, purpose, str(device)))

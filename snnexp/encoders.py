@@ -20,14 +20,21 @@ class Encoder:
     """`accepts` what a data set yields: `values`, `spikes` or `recordings`.
 
     num_channels: how many leave it. spikes: whether they leave it as spikes, or as values that are
-    the same at each step.
+    the same at each step. alters: whether training values are changed before they are encoded.
     """
 
     accepts = "values"
     spikes = True
     num_channels: int
-    alter: Callable[[Tensor, torch.Generator], Tensor] | None = None
-    """What is done to a batch of training values before they are encoded, if anything."""
+    alters = False
+
+    def __call__(self, values: Any, generator: torch.Generator | None = None) -> Inputs:
+        """The network's inputs."""
+        raise NotImplementedError
+
+    def alter(self, values: Tensor, generator: torch.Generator) -> Tensor:
+        """A batch of training values as it is to be encoded."""
+        return values
 
     def check(self, values: Any) -> None:
         """Raise ValueError for values that cannot be encoded; most encoders take all."""
@@ -213,6 +220,8 @@ class Augmented(Encoder):
     [batch, channel, height, width] and a generator. Other splits are encoded as they are.
     Raises ValueError for data that are no images.
     """
+
+    alters = True
 
     def __init__(
         self,
