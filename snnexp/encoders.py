@@ -20,21 +20,20 @@ class Encoder:
     """`accepts` what a data set yields: `values`, `spikes` or `recordings`.
 
     num_channels: how many leave it. spikes: whether they leave it as spikes, or as values that are
-    the same at each step.
+    the same at each step. alters: whether training values are changed before they are encoded.
     """
 
     accepts = "values"
     spikes = True
     num_channels: int
     alters = False
-    """Whether a batch of training values is changed by `alter` before it is encoded."""
 
     def __call__(self, values: Any, generator: torch.Generator | None = None) -> Inputs:
-        """The input of a batch."""
+        """The network's inputs."""
         raise NotImplementedError
 
     def alter(self, values: Tensor, generator: torch.Generator) -> Tensor:
-        """Training values, changed."""
+        """A batch of training values as it is to be encoded."""
         return values
 
     def check(self, values: Any) -> None:
