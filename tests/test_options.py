@@ -53,7 +53,7 @@ IMAGES = [model for model in OPTIONS["model"] if "hidden" in stated("model", mod
 VECTORS = [model for model in OPTIONS["model"] if model not in IMAGES]
 PAIRS = [pair for model in OPTIONS["model"] for pair in data_sets(model)]
 QUIET = ("se_adlif",)
-"""Models whose published weights make them spike at first on many events only, those of words."""
+"""Models whose published weights make them spike at first on many events only, more than here."""
 ON_CHIP = ("snnexp.models.CubaLIF", "snnexp.models.CubaIAF")
 IMAGE_DATA = ("snnexp.datasets.MNIST", "snnexp.datasets.Ones")
 GPU = torch.cuda.is_available() or torch.backends.mps.is_available()
@@ -94,6 +94,8 @@ def expected_refusal(cfg):
     readout = get_class(cfg.model.readout["_target_"])
     if cfg.backend.get("device") == "gpu" and not GPU:
         return r"backend\.device: 'gpu'"
+    if cfg.backend.get("level") == "chip" and model is ConvNetwork:
+        return r"model\.hidden\.conv1\.conv: Conv2d, but the chip has dense synapses alone"
     if cfg.backend.get("level") == "chip" and cfg.model.neuron._target_ not in ON_CHIP:
         return r"model\.neuron: .*, but the chip's neurons are current-based"
     if encoder is Augmented and cfg.dataset._target_ not in IMAGE_DATA:
@@ -172,14 +174,14 @@ def test_every_group_has_options():
 def test_every_pair_trains_with_no_further_key(model, dataset):
     """And its hidden neurons spike from the start, but not at every step."""
     cfg = small(dataset, f"model={model}", "batch_size=20")
-    if dataset == "ones" and cfg.model.norm is not None:
+    if dataset == "ones" and cfg.model.get("norm"):
         pytest.skip("a current that does not vary is normalized to 0")
     if expected_refusal(cfg):
         assert_it_trains_or_is_refused(cfg)
         return
     classifier, activity = train_a_step(cfg)
     for name, layer in activity.hidden.items():
-        assert layer.spikes.any() or (model in QUIET and dataset != "shd")
+        assert layer.spikes.any() or model in QUIET
         if dataset != "ones" and not classifier.network.layers[name].neuron.constants.multiple:
             assert layer.spikes.mean() < 0.5
 
@@ -199,6 +201,8 @@ def test_deep_networks_train_and_spike_in_every_layer(model, recurrent):
 @pytest.mark.parametrize(("group", "option"), found(*(g for g in STEPS if g != "encoder")))
 def test_every_option_trains_a_step_with_every_model(group, option, model):
     dataset = "ones" if model in IMAGES else "yinyang"
+    if model in QUIET and option == "boxcar":
+        pytest.skip("none of its membranes is at first where this surrogate is not 0")
     choice = (f"model={model}", *select(group, option))
     assert_it_trains_or_is_refused(small(dataset, *FEW, *narrow(model, 6), *choice))
 

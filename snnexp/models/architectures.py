@@ -65,7 +65,7 @@ class ConvNetwork(Network):
         readout: Callable[..., Neuron],
         init: Initializer,
         delays: Callable[..., Delay] | None = None,
-        norm: None = None,
+        norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
     ):
         require(
