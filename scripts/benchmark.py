@@ -21,7 +21,6 @@ machines drift by more than kernels differ. Compilation and warm-up come before 
 import argparse
 import json
 import math
-import os
 import statistics
 import sys
 import time
@@ -35,7 +34,7 @@ from rich.table import Table
 from benchmarks import chips, counting, epochs, floors, memory, peers, scaling, scans
 from benchmarks.clock import milliseconds
 from benchmarks.workloads import WORKLOADS, Step, ours, plain
-from snnexp import allocator
+from snnexp import allocator, experiment
 from snnexp.kernels import KERNELS
 
 TURN = 20
@@ -153,8 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     if unknown or given.pairs < 2:
         parser.error(f"workloads are {', '.join(WORKLOADS)}; --pairs is at least 2")
     refuse_device(parser, given)
-    if not torch.cuda.is_available():  # as in a run: else each of Adam's steps looks for one
-        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    experiment.spare_search_for_gpu()
     kept = "kept" if allocator.keep_memory() else "given back"
     busy = wait_until_idle(given.idle)
     if given.memory:

@@ -171,6 +171,12 @@ def _refuse_untimed_scores(loss: Any, decoder: Any) -> None:
         )
 
 
+def spare_search_for_gpu() -> None:
+    """Where there is no GPU: what Lightning sets makes each of Adam's steps look for one."""
+    if not torch.cuda.is_available():
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+
+
 def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     """Train, validate, test and save into `folder`; an interrupted run there is continued.
 
@@ -193,8 +199,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
             checkpoints.load_weights(classifier, path_of(cfg.init_from, BEST))
         except RunError as error:
             raise RunError(f"init_from: {error}") from error
-    if not torch.cuda.is_available():  # Lightning sets it; each of Adam's steps then looks for one
-        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    spare_search_for_gpu()
     has_bar = sys.stdout.isatty() if bar is None else bar
     trainer = build_trainer(cfg, folder, settings, resumed, has_bar)
     if resumed is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from snnexp import config
+from snnexp import config, results
 from snnexp.session import compose
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,7 +25,9 @@ def test_each_of_five_tutorials_has_its_command():
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_command_composes(command):
     cfg = compose([word for word in command[2:] if word != "-m"])
-    config.check(cfg)
+    config.check(cfg)  # raises for what no run would take
+    default = compose([])
+    assert results.setting_of(cfg) != results.setting_of(default)
 
 
 def test_named_options_exist():

@@ -33,7 +33,7 @@ EXACT = [
     )
 ]
 ADAPTIVE = {
-    "soft": {"late": 0.9, "attached": True, "before_reset": True, "from_membrane": -0.3},
+    "soft": {"late": 0.9, "attached": True, "before_reset": True, "from_membrane": -0.01},
     "hard": {"hard": True, "drift": 0.1, "from_membrane": 0.3},
     "held": {"keep_syn": 0.5, "delayed": True, "hard": True, "refractory_steps": 2},
     "subtract": {"amount": 1.0, "from_membrane": 0.2, "from_spike": -0.4},

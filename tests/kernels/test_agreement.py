@@ -106,8 +106,7 @@ def test_sizes_agree(kernel, steps, batch, size, recurrent, learn, name, seed):
     batch=st.integers(1, 5),
     size=st.integers(1, 140),
     recurrent=st.booleans(),
-    # not "adaptive soft": its gradients grow over the steps, and roundings with them
-    name=st.sampled_from(["lif", "adaptive hard"]),
+    name=st.sampled_from(["lif", "adaptive soft", "adaptive hard"]),
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=40, deadline=None)
