@@ -123,10 +123,10 @@ def test_segments_join_to_the_whole():
 @pytest.mark.parametrize("outputs", [1, 7, 40])
 def test_events_project_as_dense_spikes_do(ordered, outputs):
     """Some fall into one bin, and most rows are empty."""
-    rows = torch.randint(8 * 3, (40,))
-    rows = rows.sort().values if ordered else rows
-    channel = torch.randint(70, (40,))
-    channel[0], channel[1], rows[1] = 5, 5, rows[0]
+    bins = torch.randperm(8 * 3 * 70)[:40]
+    bins = bins.sort().values if ordered else bins
+    bins[1] = bins[0]
+    rows, channel = bins // 70, bins % 70
     events = Events(rows // 3, rows % 3, channel, 8, 3, 70)
     weight = torch.randn(outputs, 70, dtype=torch.double, requires_grad=True)
     upstream = torch.randn(8, 3, outputs, dtype=torch.double)
