@@ -32,6 +32,14 @@ TINY = (
 """Overrides that make any configuration of the Yin-Yang data set run in a second."""
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """A test draws the same numbers alone, and behind whichever others."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def compose() -> Callable:
     """Composes a tiny configuration: `compose("model=lif", "seed=1")`."""
