@@ -51,23 +51,67 @@ def list_bits(words, chosen):
     return count
 
 
+@intrinsic
+def _to_word(typing_context, values, start):
+    """The bits of what is not 0 in values[start : start + 64]; vectorisers do not find it."""
+
+    def generate(context, builder, signature, arguments):
+        place, kind = _vector(context, builder, signature.args[0], *arguments)
+        zeros = ir.Constant(kind, None)
+        bits = builder.fcmp_unordered("!=", builder.load(place, align=4), zeros)
+        return builder.bitcast(bits, ir.IntType(64))
+
+    return types.int64(values, types.int64), generate
+
+
+@intrinsic
+def _from_word(typing_context, word, values, start):
+    """The inverse: fill values[start : start + 64] with 0 and 1."""
+
+    def generate(context, builder, signature, arguments):
+        place, kind = _vector(context, builder, signature.args[1], *arguments[1:])
+        bits = builder.bitcast(arguments[0], ir.VectorType(ir.IntType(1), 64))
+        builder.store(builder.uitofp(bits, kind), place, align=4)
+        return context.get_dummy_value()
+
+    return types.none(types.int64, values, types.int64), generate
+
+
+def _vector(context, builder, kind, array, start):
+    """Where 64 numbers of an array begin, and their type."""
+    data = context.make_array(kind)(context, builder, array).data
+    vector = ir.VectorType(context.get_data_type(kind.dtype), 64)
+    return builder.bitcast(builder.gep(data, [start]), vector.as_pointer()), vector
+
+
 @njit(cache=True, **VIEWS)
 def pack(z, words):
     """The bits of what is not 0 in z."""
-    for index in range(len(words)):
-        part, word = z[index * 64 : (index + 1) * 64], np.int64(0)
-        for n in range(len(part)):
-            word |= np.int64(part[n] != 0) << n
-        words[index] = word
+    size = len(z)
+    for index in range(size // 64):
+        words[index] = _to_word(z, index * 64)  # type: ignore[call-arg]
+    rest = size % 64
+    if rest and size > 64:  # the last 64, of which some were packed before
+        words[size // 64] = np.uint64(_to_word(z, size - 64)) >> np.uint64(64 - rest)  # type: ignore[call-arg]
+    elif rest:
+        word = np.int64(0)
+        for n in range(size):
+            word |= np.int64(z[n] != 0) << n
+        words[0] = word
 
 
 @njit(cache=True, **VIEWS)
 def unpack(words, z):
     """The inverse of `pack`, for spikes that are 0 or 1."""
-    for index in range(len(words)):
-        part, word = z[index * 64 : (index + 1) * 64], words[index]
-        for n in range(len(part)):
-            part[n] = (word >> n) & 1
+    size = len(z)
+    rest = size % 64
+    if rest and size > 64:  # the last 64, of which some are then filled again
+        _from_word(words[size // 64] << (64 - rest), z, size - 64)  # type: ignore[call-arg]
+    elif rest:
+        for n in range(size):
+            z[n] = (words[0] >> n) & 1
+    for index in range(size // 64):
+        _from_word(words[index], z, index * 64)  # type: ignore[call-arg]
 
 
 @njit(fastmath=FAST, cache=True, **VIEWS)

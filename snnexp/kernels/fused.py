@@ -11,7 +11,7 @@ from torch import Tensor
 from snnexp.kernels import bits, loops
 from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
 
-ROW = 1024
+ROW = 512
 """Units that go through a step together: about as many, in whole samples."""
 BLOCK = 2048
 """Units that go through time together, about: their state stays in the first-level cache."""

@@ -317,10 +317,17 @@ def _multiply(g, weight, f):
                     (a * w0[n] + b * w1[n] + c * w2[n] + d * w3[n])
                     + (e * w4[n] + o * w5[n] + p * w6[n] + q * w7[n])
                 )  # fmt: skip
-    for k in range(tail, number):
-        row = weight[k]
+    last, zero = number - 1, g.dtype.type(0)
+    for k in range(tail, number, 4):  # of the last rows some may not be there
+        w0, w1, w2 = weight[k], weight[min(k + 1, last)], weight[min(k + 2, last)]
+        w3 = weight[min(k + 3, last)]
         for s in range(len(f) // size):
-            _add(g[s * number + k], row, f[s * size : (s + 1) * size])
+            start, out = s * number + k, f[s * size : (s + 1) * size]
+            a, b = g[start], g[start + 1] if k < last else zero
+            c = g[start + 2] if k + 1 < last else zero
+            d = g[start + 3] if k + 2 < last else zero
+            for n in range(size):
+                out[n] += (a * w0[n] + b * w1[n]) + (c * w2[n] + d * w3[n])
 
 
 @njit(fastmath=FAST, forceinline=True, **VIEWS)
