@@ -199,15 +199,27 @@ def _add(factor, row, out):
         out[n] += factor * row[n]
 
 
+@njit(fastmath=FAST, **VIEWS)
+def _begin(low, high, size, initial, state):
+    """The state of the units [low, high) before the first step; `initial` may be one for all."""
+    apart = initial.shape[1] > size
+    for start in range(low, high, size):
+        first, here = start if apart else 0, start - low
+        for part in range(len(state)):
+            _copy(initial[part, first : first + size], state[part, here : here + size])
+
+
 @njit(fastmath=FAST, cache=True, **VIEWS)
 def _forward_block(
     low, high, steps, size, x, sent, start_of, channel, synapse, feed, narrow, table, flags,
-    numbers, weight, state, words, spikes, counts, margin, membrane, synaptic, history, held,
-    measured, given, scratch, current, fan, chosen, none,
+    numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic, history,
+    held, measured, given, scratch, current, fan, chosen, none,
 ):  # fmt: skip
     """All steps of the units [low, high); see `fused.forward`."""
     width = table.shape[1]
     w, u, h, flat = scratch[0], scratch[1], scratch[2], current.reshape(width)
+    _begin(low, high, size, initial, state[:, low:high])
+    _clear(counts[low:high])
     stride = 1 if len(x) > 1 else 0
     spiking, packed, is_given = flags[SPIKING], len(words) > 0, len(given) > 0
     refractory, is_measured = flags[REFRACTORY], len(measured) > 0
@@ -283,8 +295,8 @@ def _forward_block(
 @njit(cache=True, parallel=True)
 def forward(
     block, steps, size, x, sent, start_of, channel, synapse, feed, narrow, most, table, flags,
-    numbers, weight, state, words, spikes, counts, margin, membrane, synaptic, history, held,
-    measured, given,
+    numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic, history,
+    held, measured, given,
 ):  # fmt: skip
     """All blocks of `block` units, shared among numba's threads."""
     units, width, kind = state.shape[1], table.shape[1], state.dtype
@@ -294,9 +306,9 @@ def forward(
         chosen = np.empty(max(size, most) + 4, np.int64)
         _forward_block(
             b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of, channel,
-            synapse, feed, narrow, table, flags, numbers, weight, state, words, spikes, counts,
-            margin, membrane, synaptic, history, held, measured, given, scratch, current, fan,
-            chosen, none,
+            synapse, feed, narrow, table, flags, numbers, weight, initial, state, words, spikes,
+            counts, margin, membrane, synaptic, history, held, measured, given, scratch, current,
+            fan, chosen, none,
         )  # fmt: skip
 
 
@@ -539,22 +551,24 @@ def _backward_block(
 ):  # fmt: skip
     """The adjoint of `_forward_block`, backwards through the same steps; see `fused.backward`.
 
-    again: whether `margin` is of this block alone.
+    state: gradients of this block's, from the last step's to the first's. again: whether `margin`
+    is of this block alone.
     """
     width, latest = table.shape[1], lines.reshape(high - low)
     s, k, h, ub = scratch[0], scratch[1], scratch[2], scratch[3]
     wb, vb, kept_z = scratch[4], scratch[5], scratch[6]
     spiking, recurrent, learning = flags[SPIKING], len(weight) > 0, len(history) > 0
-    packed, offset = len(words) > 0, low if again else 0
+    packed, offset, batch = len(words) > 0, low if again else 0, words.shape[1]
     for t in range(steps - 1, -1, -1):
         for start in range(low, high, width):
             end = min(high, start + width)
             first, last, m = start // size, end // size, end - start
-            v, i, f = state[0, start:end], state[1, start:end], state[2, start:end]
+            here = slice(start - low, end - low)
+            v, i, f = state[0, here], state[1, here], state[2, here]
             um, km, hm, wm = ub[:m], k[:m], h[:m], wb[:m]
             if not flags[BEFORE]:
                 _plus(v, to_membrane, t, start, end)
-            q = state[4 if flags[ADAPTIVE] else 3, start:end]
+            q = state[4 if flags[ADAPTIVE] else 3, here]
             if flags[ADAPTIVE]:
                 _plus_product(v, q, table[FROM_MEMBRANE])
             vm = vb[:m]
@@ -587,7 +601,7 @@ def _backward_block(
                     _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
                     row = t - 1 if flags[DELAYED] else t
                     drive = margin[row, start:end] if row >= 0 else initial[1, start:end]
-                    shift, held_back = state[3, start:end], flags[REFRACTORY] > 0
+                    shift, held_back = state[3, here], flags[REFRACTORY] > 0
                     _moved_back(drive, kept_z[:m], km, hm, table, held_back, v, f, shift, um)
                 else:
                     u = margin[t, start - offset : end - offset]
@@ -600,7 +614,7 @@ def _backward_block(
             if flags[BEFORE]:
                 _plus(wm, to_membrane, t, start, end)
             _plus(i, to_synaptic, t, start, end)
-            gt = latest[start - low : end - low]
+            gt = latest[here]
             plain = flags[DIRECT] and t < steps - 1 and len(to_synaptic) == 0  # i carries nothing
             _current_back(table, flags, plain, recurrent or t == 0, wm, v, i, f, gt)
             if plain:
@@ -617,35 +631,35 @@ def _backward_block(
                     _add_adaptation(block, q, km, history[0, t, start:end], kept_q, wm)
             if flags[ADAPTIVE]:
                 _adapt_back(table, wm, q)
-            here = lines[first - low // size : last - low // size]
+            every = lines[first - low // size : last - low // size]
             if to_synapse.size > 0:
-                rows = t * (state.shape[1] // size) + first
+                rows = t * batch + first
                 bits = sent[t, first:last] if len(sent) > 0 else none
-                _gather(rows, bits, start_of, channel, here, narrow, to_synapse, chosen, fan)
+                _gather(rows, bits, start_of, channel, every, narrow, to_synapse, chosen, fan)
             if recurrent:
                 z = initial[2, start:end] if t == 0 or packed else spikes[t - 1, start:end]
                 bits = words[t - 1, first:last] if packed and t > 0 else none
                 before = z.reshape(last - first, size)
-                _gather_back(here, before, bits, packed and t > 0, to_weight, chosen)
-            if len(out) == steps:
-                _copy(gt, out[t, start:end])
+                _gather_back(every, before, bits, packed and t > 0, to_weight, chosen)
+            if len(out) == steps or (len(out) > 0 and t == steps - 1):
+                _copy(gt, out[min(t, len(out) - 1), start:end])
             elif len(out) > 0:
                 total = out[0, start:end]
                 for n in range(m):
                     total[n] += gt[n]
         if recurrent:
-            _multiply(latest, weight, state[2, low:high])
+            _multiply(latest, weight, state[2])
 
 
 @njit(cache=True, parallel=True)
 def backward(
     block, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
     initial, words, spikes, margin, history, held, given, to_spikes, behind, to_counts,
-    to_margin, to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
+    to_margin, to_membrane, to_synaptic, to_state, to_initial, grads, to_synapse, to_weight, out,
 ):  # fmt: skip
     """All blocks in as many shares as there are tables of `grads`, `to_synapse`, `to_weight`."""
-    units, shares = state.shape[1], len(grads)
-    blocks, width, kind = (units + block - 1) // block, table.shape[1], state.dtype
+    units, shares = words.shape[1] * size, len(grads)
+    blocks, width, kind = (units + block - 1) // block, table.shape[1], table.dtype
     again = flags[SPIKING] and len(margin) == 0 and not flags[EXACT]
     for share in prange(shares):
         scratch, kept_i = np.zeros((7, width), kind), np.zeros((2, width), kind)
@@ -654,9 +668,13 @@ def backward(
         for b in range(share * blocks // shares, (share + 1) * blocks // shares):
             low, high = b * block, min(units, (b + 1) * block)
             lines, kept = np.empty(((high - low) // size, size), kind), margin
+            state = np.zeros((4 + flags[ADAPTIVE], high - low), kind)
+            for part in range(len(to_state)):
+                _copy(to_state[part, low:high], state[part])
             if again:
                 kept = np.empty((steps, high - low), kind)
-                before = initial[:3, low:high].copy()
+                before = np.empty((3, high - low), kind)
+                _begin(low, high, size, initial, before)
                 _margins(
                     low, high, size, x, table, flags, words, held, before, scratch[0], scratch[2],
                     kept,
@@ -667,3 +685,5 @@ def backward(
                 behind, to_counts, to_margin, to_membrane, to_synaptic, state, grads[share],
                 to_synapse[share], to_weight[share], out, scratch, kept_i, lines, fan, chosen, none,
             )  # fmt: skip
+            for part in range(len(to_initial)):
+                _copy(state[part], to_initial[part, low:high])
