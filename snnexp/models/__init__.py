@@ -12,6 +12,7 @@ from snnexp.kernels.surrogates import (
 )
 from snnexp.models.adaptive import AdLIF, BiasedLI, RangeLI, SEAdLIF
 from snnexp.models.architectures import ConvNetwork, DeepNetwork
+from snnexp.models.delayed import DelayedLinear
 from snnexp.models.delays import Delay, FixedDelay, LearntDelay
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.initializers import Kaiming, Normal, Orthogonal
@@ -41,6 +42,7 @@ __all__ = [
     "CubaLIF",
     "DeepNetwork",
     "Delay",
+    "DelayedLinear",
     "Exponential",
     "FixedDelay",
     "Flatten",

@@ -7,7 +7,7 @@ from torch import nn
 
 from snnexp.checks import require, require_whole
 from snnexp.models.delays import Delay
-from snnexp.models.network import Backend, Initializer, Network
+from snnexp.models.network import Backend, Initializer, Network, dense
 from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Chain, Linear, Synapse, require_free
 
@@ -31,17 +31,19 @@ class DeepNetwork(Network):
         delays: Callable[..., Delay] | None = None,
         norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
+        synapse: Callable[..., Synapse] | None = None,
     ):
         require_whole(1, depth=depth, width=width)
+        connect = partial(synapse, dt=dt) if synapse is not None else Linear
         hidden = {
             f"hidden{index}": (
-                partial(Linear, num_outputs=width),
+                partial(connect, num_outputs=width),
                 neuron if index == 1 else deep_neuron,
             )
             for index in range(1, depth + 1)
         }
-        shape = (num_inputs,)
-        self._build(shape, num_outputs, hidden, readout, dt, backend, init, delays, norm, dropout)
+        out = (partial(connect, num_outputs=num_outputs), readout)
+        self._build((num_inputs,), hidden, out, dt, backend, init, delays, norm, dropout)
 
 
 class ConvNetwork(Network):
@@ -77,6 +79,5 @@ class ConvNetwork(Network):
         for name in hidden:
             require_free(name)
         layers = {name: (partial(Chain, parts=parts), neuron) for name, parts in hidden.items()}
-        self._build(
-            input_shape, num_outputs, layers, readout, dt, backend, init, delays, None, dropout
-        )
+        out = (partial(dense, num_outputs=num_outputs), readout)
+        self._build(input_shape, layers, out, dt, backend, init, delays, None, dropout)
