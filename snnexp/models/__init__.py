@@ -14,6 +14,7 @@ from snnexp.models.adaptive import AdLIF, BiasedLI, RangeLI, SEAdLIF
 from snnexp.models.architectures import ConvNetwork, DeepNetwork
 from snnexp.models.delayed import DelayedLinear
 from snnexp.models.delays import Delay, FixedDelay, LearntDelay
+from snnexp.models.fluctuation import Fluctuation
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.initializers import Kaiming, Normal, Orthogonal
 from snnexp.models.network import Layer, Network
@@ -46,6 +47,7 @@ __all__ = [
     "Exponential",
     "FixedDelay",
     "Flatten",
+    "Fluctuation",
     "Gaussian",
     "Haiku",
     "Kaiming",

@@ -7,7 +7,7 @@ from torch import nn
 
 from snnexp.checks import require, require_whole
 from snnexp.models.delays import Delay
-from snnexp.models.network import Backend, Initializer, Network, dense
+from snnexp.models.network import Backend, Initializer, LayerInitializer, Network, dense
 from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Chain, Linear, Synapse, require_free
 
@@ -27,7 +27,7 @@ class DeepNetwork(Network):
         neuron: Callable[..., Neuron],
         deep_neuron: Callable[..., Neuron],
         readout: Callable[..., Neuron],
-        init: Initializer,
+        init: Initializer | LayerInitializer,
         delays: Callable[..., Delay] | None = None,
         norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
@@ -65,14 +65,14 @@ class ConvNetwork(Network):
         hidden: Mapping[str, Mapping[str, Callable[..., Synapse]]],
         neuron: Callable[..., Neuron],
         readout: Callable[..., Neuron],
-        init: Initializer,
+        init: Initializer | LayerInitializer,
         delays: Callable[..., Delay] | None = None,
         norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
     ):
         require(
             norm is None,
-            "norm: each neuron's own, where images want one of each channel; set model/norm=null",
+            "norm: each neuron's own, where images want one of each channel; set model.norm=null",
         )
         require(len(hidden) > 0, "hidden: {}; give at least one layer")
         require("readout" not in hidden, "hidden.readout: the readout is always there; rename it")

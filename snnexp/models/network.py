@@ -109,6 +109,13 @@ class Initializer(Protocol):
     ) -> None: ...
 
 
+@runtime_checkable
+class LayerInitializer(Protocol):
+    """Draws all of a layer's weights, with its neurons in view; `index` counts from the input."""
+
+    def fill_layer(self, layer: "Layer", index: int) -> None: ...
+
+
 class Layer(nn.Module):
     """A synapse and the neurons that it drives.
 
@@ -144,7 +151,8 @@ class Network(nn.Module):
     """Hidden layers of one kind of neuron and a readout: (inputs, state) -> (Activity, state).
 
     neuron, readout, delays: factories that take `size` and `dt`, in s; delays None: there are none.
-    init: draws the weights of one layer after another, the synapse's before the recurrent ones.
+    init: draws the weights of one layer after another, the synapse's before the recurrent ones; a
+    `LayerInitializer` sees the neurons too.
     norm: factory of what normalizes each layer's current, which takes `size`; None: nothing does.
     dropout: share of hidden spikes that the next layer does not see in training; the others count
     for more. synapse: factory of each layer's connections, which takes `input_shape`, `num_outputs`
@@ -161,7 +169,7 @@ class Network(nn.Module):
         hidden_sizes: Sequence[int],
         neuron: Callable[..., Neuron],
         readout: Callable[..., Neuron],
-        init: Initializer,
+        init: Initializer | LayerInitializer,
         delays: Callable[..., Delay] | None = None,
         norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
@@ -185,7 +193,7 @@ class Network(nn.Module):
         readout: Parts,
         dt: float,
         backend: Backend,
-        init: Initializer,
+        init: Initializer | LayerInitializer,
         delays: Callable[..., Delay] | None,
         norm: Callable[..., nn.Module] | None,
         dropout: float,
@@ -205,11 +213,7 @@ class Network(nn.Module):
                 population.spiking or name == "readout",
                 f"neuron: {type(population).__name__} does not spike; it can only be the readout",
             )
-            init.fill(layer.weight, index, len(plan))
-            if population.recurrent is not None:
-                init.fill(population.recurrent, index, len(plan), recurrent=True)
-                if not population.autapses:
-                    population.recurrent.data.fill_diagonal_(0)
+            _draw(layer, init, index, len(plan))
         self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
         if delays is not None:
             self._delay(delays, dt)
@@ -321,6 +325,19 @@ class Network(nn.Module):
             found[name] = None if layer.delay is None else layer.delay.seconds
             found[f"{name}_synapse"] = layer.synapse.seconds
         return {name: seconds for name, seconds in found.items() if seconds is not None}
+
+
+def _draw(layer: Layer, init: Initializer | LayerInitializer, index: int, layers: int) -> None:
+    """The initial weights of layer number `index` of so many."""
+    recurrent = layer.neuron.recurrent
+    if isinstance(init, LayerInitializer):
+        init.fill_layer(layer, index)
+    else:
+        init.fill(layer.weight, index, layers)
+        if recurrent is not None:
+            init.fill(recurrent, index, layers, recurrent=True)
+    if recurrent is not None and not layer.neuron.autapses:
+        recurrent.data.fill_diagonal_(0)
 
 
 def dense(*, input_shape: Sequence[int], num_outputs: int) -> Synapse:
