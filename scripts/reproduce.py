@@ -11,6 +11,7 @@ An experiment states what it should score:
       direction: maximize   # the default; minimize turns it round
 
 Seeds without a row in `results/EXPERIMENT.csv` are run; what follows `--` goes to every run.
+`--markdown` prints the README's table of the rows that there are, and runs nothing.
 Exit status: 0 all within tolerance, 1 one is outside or a run failed, 2 bad input.
 """
 
@@ -47,6 +48,14 @@ KEPT = (
     "finished",
 )
 """What of a summary a row keeps, besides the metric of the reference."""
+
+TOLD = {
+    "spikes": "test/spikes_per_sample",
+    "ACs": "test/synops_ac_per_sample",
+    "MACs": "test/synops_mac_per_sample",
+    "seconds": "seconds/total",
+}
+"""Columns of the README's table, of which it has the means."""
 
 COLUMNS: tuple[str, ...] = (
     "experiment",
@@ -99,6 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("experiments", nargs="+", metavar="EXPERIMENT")
     parser.add_argument("--seeds", type=_seeds, metavar="N,...", help="instead of the reference's")
     parser.add_argument("--results", type=Path, default=ROOT / "results", metavar="DIR")
+    parser.add_argument("--markdown", action="store_true", help="print the README's table alone")
     parser.epilog = "Overrides for every run follow after --."
     arguments = parser.parse_args(words[:split])
     extra = words[split + 1 :]
@@ -107,6 +117,9 @@ def main(argv: list[str] | None = None) -> int:
             prepare(name, arguments.seeds, extra, arguments.results, compose)
             for name in dict.fromkeys(arguments.experiments)
         ]
+        if arguments.markdown:
+            print("\n".join(tell(plans)))
+            return 0
         return reproduce(plans, ROOT, execute)
     except UserError as error:
         print(error, file=sys.stderr)
@@ -185,6 +198,27 @@ def reproduce(plans: Sequence[Plan], root: Path, execute: Execute) -> int:
         all_hold = all_hold and holds
     results.console().print(report)
     return 0 if all_hold else 1
+
+
+def tell(plans: Sequence[Plan]) -> list[str]:
+    """The lines of the README's table: of each experiment that has current rows, their means."""
+    lines = ["| `python train.py` | test accuracy | seeds | " + " | ".join(TOLD) + " |"]
+    lines.append("|---" * (3 + len(TOLD)) + "|")
+    for plan in plans:
+        current = read_rows(plan)
+        rows = [current[seed] for seed in plan.seeds if seed in current]
+        if not rows:
+            raise RunError(
+                f"{plan.name}: no current row in {plan.file}; run it without --markdown first"
+            )
+        accuracy = comparison.summarize([100 * float(row["test/accuracy"]) for row in rows])
+        spread = "" if accuracy.deviation is None else f" ± {accuracy.deviation:.2f}"
+        cells = [f"`experiment={plan.name}`", f"{accuracy.mean:.2f}{spread} %", str(len(rows))]
+        for key in TOLD.values():
+            known = [float(row[key]) for row in rows if row[key]]
+            cells.append(f"{sum(known) / len(known):,.0f}" if known else "-")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def measure(plan: Plan, rows: dict[int, dict[str, Any]], root: Path, execute: Execute) -> list:

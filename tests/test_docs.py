@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,17 @@ def test_named_options_exist():
                 assert (ROOT / "conf" / group / f"{option}.yaml").is_file(), f"{group}={option}"
                 found += 1
     assert found > 40
+
+
+def test_the_readmes_table_is_that_of_the_rows():
+    """`python scripts/reproduce.py --markdown EXPERIMENT...` writes it."""
+    readme = (ROOT / "README.md").read_text()
+    named = re.findall(r"^\| `experiment=(\w+)` \|", readme, re.MULTILINE)
+    assert len(named) > 10
+    command = [sys.executable, ROOT / "scripts" / "reproduce.py", "--markdown", *named]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.strip() in readme
 
 
 def test_the_readme_leads_to_each_page():

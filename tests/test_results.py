@@ -381,6 +381,16 @@ def plan(root, *, steps=10, only=None, **reference):
     return reproduce.prepare("toy", only, [], root / "results", lambda name, extra: cfg)
 
 
+def test_the_readmes_table_has_the_means_of_current_rows(tmp_path):
+    with pytest.raises(RunError, match="toy: no current row"):
+        reproduce.tell([plan(tmp_path)])
+    reproduce.reproduce([plan(tmp_path)], tmp_path, Trainer(tmp_path, {0: 0.9, 1: 0.92}))
+    head, rule, row = reproduce.tell([plan(tmp_path)])
+    assert head.count("|") == rule.count("|") == row.count("|") == 8
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:3] == ["`experiment=toy`", "91.00 ± 1.41 %", "2"]  # 2 / sqrt(2)
+
+
 def test_reproduce_runs_each_seed_once(tmp_path, capsys):
     trainer = Trainer(tmp_path, {0: 0.9, 1: 0.92})
     assert reproduce.reproduce([plan(tmp_path)], tmp_path, trainer) == 0
