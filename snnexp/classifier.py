@@ -21,6 +21,7 @@ from snnexp.inputs import Inputs
 from snnexp.losses import Loss
 from snnexp.metrics import ActivityMetrics, Cost, Outcome, SynapticOperations, size_of
 from snnexp.models import Network
+from snnexp.optimizers import grouped
 from snnexp.randomness import generator, key
 from snnexp.regularizers import Regularizer
 from snnexp.schedulers import Schedule
@@ -50,6 +51,7 @@ class Classifier(pl.LightningModule):
         regularizers: dict[str, Regularizer],
         energy: dict[str, Callable[[Cost], float]],
         optimizer: Callable[..., torch.optim.Optimizer],
+        groups: Mapping[str, Mapping[str, Any]],
         schedule: Schedule,
         dt: float,
         num_classes: int,
@@ -58,7 +60,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.encoder, self.network, self.decoder = encoder, network, decoder
         self.loss, self.regularizers, self.energy = loss, regularizers, energy
-        self.optimizer, self.schedule = optimizer, schedule
+        self.optimizer, self.groups, self.schedule = optimizer, groups, schedule
         self.num_classes, self.seed, self.dt = num_classes, seed, dt
         parts = [loss.name, *regularizers]
         self.outcome = cast(
@@ -79,7 +81,8 @@ class Classifier(pl.LightningModule):
         self.neuron_rates: dict[str, dict[str, Tensor]] = {}
         self._batches: list[tuple[Tensor, Tensor, int]] = []
         self._gradients: list[Tensor] = []
-        self._started = self._ended = self._rate = 0.0
+        self._started = self._ended = 0.0
+        self._rates: dict[str, float] = {}
 
     def forward(self, values: Any) -> Tensor:
         """Scores [batch, class] of values as the data set yields them."""
@@ -151,7 +154,9 @@ class Classifier(pl.LightningModule):
         torch.manual_seed(key(self.seed, self.current_epoch, "global"))
         self._batches, self._gradients = [], []
         self._started = time.perf_counter()
-        self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        first, *others = self.trainer.optimizers[0].param_groups
+        self._rates = {"train/lr": first["lr"]}
+        self._rates |= {f"train/lr/{group['name']}": group["lr"] for group in others}
         self.network.proceed(self.current_epoch / (self.trainer.max_epochs or 1))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -230,7 +235,7 @@ class Classifier(pl.LightningModule):
                 "train/loss": sum(means),
                 **{f"train/loss/{n}": mean for n, mean in zip(names, means, strict=True)},
                 "train/accuracy": hits / samples,
-                "train/lr": self._rate,
+                **self._rates,
                 "epoch/trained": self.current_epoch + 1,
                 "train/samples_per_second": samples / seconds,
                 **self._norms(),
@@ -288,7 +293,7 @@ class Classifier(pl.LightningModule):
             self.trainer.should_stop = True
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.network.parameters())
+        optimizer = self.optimizer(grouped(self.network, self.groups))
         steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
         record = self.schedule.configure(optimizer, steps=int(steps), epochs=int(epochs or 1))
         return {"optimizer": optimizer, "lr_scheduler": record}

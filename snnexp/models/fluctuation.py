@@ -47,7 +47,7 @@ class Fluctuation:
         self.input_rate, self.hidden_rate, self.mean = input_rate, hidden_rate, mean
 
     def fill_layer(self, layer: Layer, index: int) -> None:
-        """Draw the weights of a layer that is number `index` from the input, then recurrent ones."""
+        """Draw the weights of layer number `index` from the input, then its recurrent ones."""
         neuron = layer.neuron
         _refuse_pooling(layer)
         response, rest, threshold = _response(neuron, self.steps)
@@ -75,7 +75,7 @@ class Fluctuation:
 
 @torch.no_grad()
 def _draw(weight: Tensor, mean: Tensor, std: Tensor) -> None:
-    """[neuron, input, ...] with numbers for each neuron; of channels of an image with their mean."""
+    """[neuron, input, ...] with numbers for each neuron; of channels of images the mean."""
     if len(mean) != len(weight):
         mean, std = mean.mean(), std.mean()
     shape = (-1, *[1] * (weight.ndim - 1))

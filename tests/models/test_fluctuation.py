@@ -1,4 +1,4 @@
-"""Fluctuation-driven initial weights: their moments, and what membranes then do under Poisson input."""
+"""Fluctuation-driven weights: their moments, and what membranes do under Poisson input."""
 
 import re
 from functools import partial
