@@ -74,7 +74,13 @@ class SHD(MemoryDataset):
         self.splits, self.speakers = {}, {}
         for stage, (file, chosen) in parts.items():
             words = Words(
-                file.time, file.channel, file.first, chosen, self.num_features, stage == "train"
+                file.time,
+                file.channel,
+                file.first,
+                chosen,
+                self.num_features,
+                stage == "train",
+                file.label,
             )
             self.splits[stage] = Split(words, torch.from_numpy(file.label[chosen]))
             self.speakers[stage] = torch.from_numpy(file.speaker[chosen])

@@ -55,6 +55,7 @@ def test_the_words_come_back_event_by_event(folder):
     assert words.channel.tolist() == [*UNITS[3], *UNITS[2], *UNITS[3]]
     assert words.sample.tolist() == [0, 0, 2, 2]
     assert (words.batch_size, words.num_channels, words.is_training) == (3, 700, False)
+    assert words.label.tolist() == [3, 2, 7]
     assert data.splits["train"].values[:1].is_training
 
 
