@@ -192,7 +192,7 @@ class Classifier(pl.LightningModule):
         cost = Cost.of(values, operations.num_steps, self.dt)
         for name, device in self.energy.items():
             values[f"energy/{name}_nJ_per_sample"] = device(cost)
-        self._log({f"{stage}/{name}": value for name, value in values.items()})
+        self.log_values({f"{stage}/{name}": value for name, value in values.items()})
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         if stage == "val" and fitting and self.epochs_done == CHANCE_EPOCH:
             samples = int(outcome.confusion.sum())
@@ -227,10 +227,10 @@ class Classifier(pl.LightningModule):
             for logger in self.loggers:
                 logger.log_metrics(values, first + step)
         sums = [(losses * sizes[:, None]).sum(0), correct.sum()[None], sizes.sum()[None]]
-        *totals, hits, samples = self._over_processes(torch.cat(sums)).tolist()
+        *totals, hits, samples = self.over_processes(torch.cat(sums)).tolist()
         means = [total / samples for total in totals]
         seconds = max(self._ended - self._started, 1e-9)
-        self._log(
+        self.log_values(
             {
                 "train/loss": sum(means),
                 **{f"train/loss/{n}": mean for n, mean in zip(names, means, strict=True)},
@@ -242,7 +242,7 @@ class Classifier(pl.LightningModule):
             }
         )
 
-    def _over_processes(self, sums: Tensor) -> Tensor:
+    def over_processes(self, sums: Tensor) -> Tensor:
         """The sums over all processes that train this model."""
         if self.trainer.world_size == 1:
             return sums
@@ -264,7 +264,7 @@ class Classifier(pl.LightningModule):
         """Training epochs behind the weights that an epoch's end sees."""
         return self.current_epoch + (self.trainer.state.fn == TrainerFn.FITTING)
 
-    def _log(self, values: dict[str, float]) -> None:
+    def log_values(self, values: dict[str, float]) -> None:
         """To Lightning's callbacks, and to the loggers with the number of epochs behind them.
 
         Not by `self.log`, whose bookkeeping costs more than the rest of an epoch's end.

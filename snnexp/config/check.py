@@ -129,6 +129,7 @@ def _plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
     if "best" in values:
         yield from _best_faults(values["best"])
     yield from _objective_faults(values.get("objectives", []))
+    yield from _leak_faults(values)
 
 
 def _trainer_faults(trainer: Mapping[str, Any]) -> Iterator[str]:
@@ -159,6 +160,17 @@ def _best_faults(best: Any) -> Iterator[str]:
         )
     if best.get("mode") not in ("max", "min"):
         yield f"best.mode: {best.get('mode')!r}; choose max or min"
+
+
+def _leak_faults(values: Mapping[str, Any]) -> Iterator[str]:
+    callbacks: Any = values.get("callback")
+    for name, node in callbacks.items() if isinstance(callbacks, Mapping) else ():
+        target = node.get("_target_") if isinstance(node, Mapping) else None
+        if target == "snnexp.callbacks.TestBestLeaky" and values.get("test") is False:
+            yield (
+                f"callback.{name}: it reads the test split after every epoch, which test: false "
+                "leaves unread; leave the callback out, or set test=true"
+            )
 
 
 def _objective_faults(objectives: Any) -> Iterator[str]:
