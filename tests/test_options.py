@@ -45,7 +45,15 @@ def stated(group, option):
 def data_sets(*more):
     """Every data set, with what is given; those that are read from files are marked."""
     marks = {name: "root" in stated("dataset", name).dataset for name in OPTIONS["dataset"]}
-    return [pytest.param(*more, name, marks=needs_data * read) for name, read in marks.items()]
+    return [
+        pytest.param(*more, name, marks=(*needs_data, needs_files(name)) if read else ())
+        for name, read in marks.items()
+    ]
+
+
+def needs_files(dataset):
+    folder = Path(os.environ.get("SNNEXP_DATA", "")) / dataset.upper()
+    return pytest.mark.skipif(not folder.is_dir(), reason=f"{dataset} is not there")
 
 
 IMAGES = [model for model in OPTIONS["model"] if "hidden" in stated("model", model)]
