@@ -127,8 +127,6 @@ def expected_refusal(cfg):
         return r"model\.hidden\.conv1\.conv\.input_shape: .* Conv2d takes an image"
     if model is ConvNetwork and cfg.model.get("norm"):
         return r"model\.norm: each neuron's own"
-    if model is ConvNetwork and cfg.model.init._target_ == "snnexp.models.Fluctuation":
-        return r"model\.init: (Sum|Avg)Pool2d changes what membranes do"
     if cfg.model.get("delays") and cfg.model.delays.inputs and not encoder.spikes:
         return rf"model\.delays\.inputs: true, but {encoder.__name__} gives values"
     for stage, part in (("decoder", decoder), ("loss", loss)):
