@@ -117,6 +117,65 @@ class Dropout:
         return _keep(recordings, draws >= self.probability)
 
 
+class Blend:
+    """Samples blended with another of their class in the batch (Nowotny, Turner & Knight 2022).
+
+    share: of the samples, which are blended; an only one of its class stays as it is. The other one
+    is shifted to the sample's centre of mass, in time and in whole channels, and each event of both
+    is kept with the probability `kept`.
+    """
+
+    def __init__(self, *, share: float, kept: float):
+        self.share, self.kept = require_between(0, 1, share=share, kept=kept)
+
+    def __call__(self, recordings: Recordings, generator: torch.Generator) -> Recordings:
+        r = recordings
+        require(r.label is not None, "augment: blend takes recordings whose classes are known")
+        assert r.label is not None
+        partner = _partners(r.label, generator)
+        everyone = torch.arange(r.batch_size, device=partner.device)
+        taker = torch.empty_like(partner)
+        taker[partner] = everyone
+        blended = torch.rand(r.batch_size, generator=generator, device=r.time.device) < self.share
+        time, channel, events = _centres(r)
+        blended &= (partner != everyone) & (events > 0) & (events[partner] > 0)
+        own = r.sample.long()
+        other = taker[own]
+        kept = torch.rand(2 * len(own), generator=generator, device=r.time.device) < self.kept
+        moved = r.time + time[other] - time[own]
+        shift = (channel[other] - channel[own]).round().to(r.channel)
+        both = replace(
+            r,
+            time=torch.cat([r.time, moved.where(blended[other], -torch.inf)]),
+            channel=torch.cat([r.channel, r.channel + shift]),
+            sample=torch.cat([r.sample, other.to(r.sample)]),
+        )
+        return _move(_keep(both, kept | ~blended[both.sample.long()]), both.channel)
+
+
+def _partners(label: Tensor, rng: torch.Generator) -> Tensor:
+    """Of each sample another one of its class, each of one; of an only one itself."""
+    order = torch.randperm(len(label), generator=rng, device=label.device)
+    order = order[label[order].argsort(stable=True)]
+    grouped = label[order]
+    last = grouped != grouped.roll(-1)
+    last[-1:] = True
+    first = order[torch.searchsorted(grouped, grouped)]  # of its class
+    partner = torch.empty_like(order)
+    partner[order] = torch.where(last, first, order.roll(-1))
+    return partner
+
+
+def _centres(r: Recordings) -> tuple[Tensor, Tensor, Tensor]:
+    """Each sample's mean time and channel, and its events; those that are lost do not count."""
+    there, sample = r.time.isfinite(), r.sample.long()
+    sums = torch.zeros(3, r.batch_size, device=r.time.device)
+    values = torch.stack([r.time.where(there, 0), r.channel.where(there, 0).float(), there.float()])
+    sums.index_add_(1, sample, values)
+    events = sums[2]
+    return sums[0] / events.clamp(min=1), sums[1] / events.clamp(min=1), events
+
+
 Images = Float[Tensor, "batch channel height width"]
 
 

@@ -275,6 +275,42 @@ class Figures(pl.Callback):
         }
 
 
+class TestBestLeaky(pl.Callback):
+    """`test_best_leaky`: the best accuracy on the test split after any validated epoch so far.
+
+    It chooses an epoch by the test split, so that it is too high: for comparison with papers that
+    select so, and for nothing else. No best epoch, schedule, early stop or objective can take it.
+    """
+
+    __test__ = False  # no test of pytest's
+    METRIC = "test_best_leaky"
+
+    def __init__(self) -> None:
+        self.best = 0.0
+
+    @torch.no_grad()
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Classifier)
+        if trainer.state.fn != "fit":
+            return
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        sums, learns = torch.zeros(2), pl_module.training
+        pl_module.eval()
+        for index, (values, labels) in enumerate(data.test_dataloader()):
+            scores = pl_module.run(values.to(pl_module.device), "test", index)[2]
+            sums += torch.tensor([(scores.argmax(1).cpu() == labels).sum(), len(labels)])
+        pl_module.train(learns)
+        hits, samples = pl_module.over_processes(sums).tolist()
+        self.best = max(self.best, hits / samples)
+        pl_module.log_values({self.METRIC: self.best})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+
 class Prune(pl.Callback):
     """Ends a poor trial of a sweep after an epoch, as the sweep's pruner decides.
 

@@ -21,6 +21,7 @@ from snnexp.inputs import Inputs
 from snnexp.losses import Loss
 from snnexp.metrics import ActivityMetrics, Cost, Outcome, SynapticOperations, size_of
 from snnexp.models import Network
+from snnexp.optimizers import grouped
 from snnexp.randomness import generator, key
 from snnexp.regularizers import Regularizer
 from snnexp.schedulers import Schedule
@@ -50,6 +51,7 @@ class Classifier(pl.LightningModule):
         regularizers: dict[str, Regularizer],
         energy: dict[str, Callable[[Cost], float]],
         optimizer: Callable[..., torch.optim.Optimizer],
+        groups: Mapping[str, Mapping[str, Any]],
         schedule: Schedule,
         dt: float,
         num_classes: int,
@@ -58,7 +60,7 @@ class Classifier(pl.LightningModule):
         super().__init__()
         self.encoder, self.network, self.decoder = encoder, network, decoder
         self.loss, self.regularizers, self.energy = loss, regularizers, energy
-        self.optimizer, self.schedule = optimizer, schedule
+        self.optimizer, self.groups, self.schedule = optimizer, groups, schedule
         self.num_classes, self.seed, self.dt = num_classes, seed, dt
         parts = [loss.name, *regularizers]
         self.outcome = cast(
@@ -79,7 +81,8 @@ class Classifier(pl.LightningModule):
         self.neuron_rates: dict[str, dict[str, Tensor]] = {}
         self._batches: list[tuple[Tensor, Tensor, int]] = []
         self._gradients: list[Tensor] = []
-        self._started = self._ended = self._rate = 0.0
+        self._started = self._ended = 0.0
+        self._rates: dict[str, float] = {}
 
     def forward(self, values: Any) -> Tensor:
         """Scores [batch, class] of values as the data set yields them."""
@@ -151,7 +154,9 @@ class Classifier(pl.LightningModule):
         torch.manual_seed(key(self.seed, self.current_epoch, "global"))
         self._batches, self._gradients = [], []
         self._started = time.perf_counter()
-        self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        first, *others = self.trainer.optimizers[0].param_groups
+        self._rates = {"train/lr": first["lr"]}
+        self._rates |= {f"train/lr/{group['name']}": group["lr"] for group in others}
         self.network.proceed(self.current_epoch / (self.trainer.max_epochs or 1))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -187,7 +192,7 @@ class Classifier(pl.LightningModule):
         cost = Cost.of(values, operations.num_steps, self.dt)
         for name, device in self.energy.items():
             values[f"energy/{name}_nJ_per_sample"] = device(cost)
-        self._log({f"{stage}/{name}": value for name, value in values.items()})
+        self.log_values({f"{stage}/{name}": value for name, value in values.items()})
         fitting = self.trainer.state.fn == TrainerFn.FITTING
         if stage == "val" and fitting and self.epochs_done == CHANCE_EPOCH:
             samples = int(outcome.confusion.sum())
@@ -222,22 +227,22 @@ class Classifier(pl.LightningModule):
             for logger in self.loggers:
                 logger.log_metrics(values, first + step)
         sums = [(losses * sizes[:, None]).sum(0), correct.sum()[None], sizes.sum()[None]]
-        *totals, hits, samples = self._over_processes(torch.cat(sums)).tolist()
+        *totals, hits, samples = self.over_processes(torch.cat(sums)).tolist()
         means = [total / samples for total in totals]
         seconds = max(self._ended - self._started, 1e-9)
-        self._log(
+        self.log_values(
             {
                 "train/loss": sum(means),
                 **{f"train/loss/{n}": mean for n, mean in zip(names, means, strict=True)},
                 "train/accuracy": hits / samples,
-                "train/lr": self._rate,
+                **self._rates,
                 "epoch/trained": self.current_epoch + 1,
                 "train/samples_per_second": samples / seconds,
                 **self._norms(),
             }
         )
 
-    def _over_processes(self, sums: Tensor) -> Tensor:
+    def over_processes(self, sums: Tensor) -> Tensor:
         """The sums over all processes that train this model."""
         if self.trainer.world_size == 1:
             return sums
@@ -259,7 +264,7 @@ class Classifier(pl.LightningModule):
         """Training epochs behind the weights that an epoch's end sees."""
         return self.current_epoch + (self.trainer.state.fn == TrainerFn.FITTING)
 
-    def _log(self, values: dict[str, float]) -> None:
+    def log_values(self, values: dict[str, float]) -> None:
         """To Lightning's callbacks, and to the loggers with the number of epochs behind them.
 
         Not by `self.log`, whose bookkeeping costs more than the rest of an epoch's end.
@@ -288,7 +293,7 @@ class Classifier(pl.LightningModule):
             self.trainer.should_stop = True
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.network.parameters())
+        optimizer = self.optimizer(grouped(self.network, self.groups))
         steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
         record = self.schedule.configure(optimizer, steps=int(steps), epochs=int(epochs or 1))
         return {"optimizer": optimizer, "lr_scheduler": record}

@@ -3,6 +3,7 @@
 Ties, as between outputs that all stay silent, go to the class that comes first.
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -53,6 +54,23 @@ class MaxOverTime(Decoder):
 
     def decode(self, recorded: Trace) -> Scores:
         return recorded.amax(0)
+
+
+class SmoothMax(Decoder):
+    """A soft maximum of the membrane v over time: log(mean_t exp(sharpness v_t)) / sharpness.
+
+    Between the mean (sharpness towards 0) and the maximum (towards infinity). Every step has its
+    share of the gradient, so that an output that never rises above its start learns, too. After
+    Pinheiro & Collobert 2015, their pooling over an image.
+    """
+
+    def __init__(self, *, scale: float, scale_gradient: bool, sharpness: float):
+        super().__init__(scale=scale, scale_gradient=scale_gradient)
+        (self.sharpness,) = require_positive(sharpness=sharpness)
+
+    def decode(self, recorded: Trace) -> Scores:
+        summed = torch.logsumexp(self.sharpness * recorded, dim=0)
+        return (summed - math.log(len(recorded))) / self.sharpness
 
 
 class Last(Decoder):

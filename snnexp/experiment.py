@@ -24,6 +24,8 @@ from snnexp.datasets import Data, MemoryDataset, as_floats
 from snnexp.decoders import FirstSpike
 from snnexp.errors import ConfigError, RunError
 from snnexp.losses import NoLoss, TimeToFirstSpike
+from snnexp.models import Network
+from snnexp.optimizers import grouped
 from snnexp.summary import about, write_summary
 
 log = logging.getLogger(__name__)
@@ -63,10 +65,12 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     )
     _refuse_values(encoder, backend)
     _refuse_delayed_values(encoder, network)
-    optimizer, schedule = instantiate(cfg.optimizer), instantiate(cfg.scheduler)
+    stated, groups = config.split(cfg, "optimizer", "groups")
+    optimizer, schedule = instantiate(stated), instantiate(cfg.scheduler)
     with config.naming_keys():  # their values are checked by torch, which sees them only here
         batches, epochs = -(-len(dataset.splits["train"]) // cfg.batch_size), cfg.trainer.max_epochs
-        schedule.configure(optimizer(network.parameters()), steps=batches * epochs, epochs=epochs)
+        parameters = _grouped(network, groups)
+        schedule.configure(optimizer(parameters), steps=batches * epochs, epochs=epochs)
     decoder, loss = instantiate(cfg.decoder), instantiate(cfg.loss)
     for stage, part in (("decoder", decoder), ("loss", loss)):
         _refuse_silent_readout(stage, part, network)
@@ -84,6 +88,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         regularizers={name: instantiate(node) for name, node in cfg.regularizer.items()},
         energy={name: instantiate(node) for name, node in cfg.energy.items()},
         optimizer=optimizer,
+        groups=groups,
         schedule=schedule,
         dt=cfg.time.dt,
         num_classes=dataset.num_classes,
@@ -91,6 +96,13 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     )
     _prepare_regularizers(classifier, dataset, cfg.batch_size)
     return dataset, classifier, backend.trainer_settings()
+
+
+def _grouped(network: Network, groups: dict[str, Any]) -> Any:
+    try:
+        return grouped(network, groups)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _prepare_regularizers(classifier: Classifier, dataset: MemoryDataset, batch_size: int) -> None:

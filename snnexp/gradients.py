@@ -1,19 +1,21 @@
 """What happens to gradients between the backward pass and the optimizer, as Lightning callbacks."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from snnexp.checks import require_choice, require_positive
+from snnexp.models import Network
 
 
 def _matrices(module: pl.LightningModule) -> Iterator[tuple[Tensor, Tensor]]:
-    """Weights [neuron, input, ...] with their gradients."""
-    for weight in module.parameters():
-        if weight.ndim > 1 and weight.grad is not None:
+    """Weights [neuron, input, ...], recurrent ones too, with their gradients."""
+    network = cast(Network, module.network)
+    for weight in network.weights().values():
+        if weight.grad is not None:
             yield weight, weight.grad
 
 

@@ -1,12 +1,34 @@
-"""Optimizers that torch does not have."""
+"""Optimizers that torch does not have, and parameters in groups with settings of their own."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from snnexp.checks import require_between
+from snnexp.checks import require, require_between
+from snnexp.models import Network
+
+
+def grouped(network: Network, groups: Mapping[str, Mapping[str, Any]]) -> Iterable[Any]:
+    """A network's parameters as an optimizer takes them: all others first, then each group.
+
+    groups: by kind (see `Network.kinds`) what differs from the optimizer's settings.
+    Raises ValueError for a kind of which the network has none.
+    """
+    if not groups:
+        return network.parameters()
+    kinds = network.kinds()
+    there = [kind for kind, parameters in kinds.items() if parameters]
+    for kind in groups:
+        require(
+            kind in there,
+            f"optimizer.groups.{kind}: this network has none; it has {', '.join(there)}. Leave the "
+            "group out, or choose a model that has them",
+        )
+    others = [p for kind, parameters in kinds.items() if kind not in groups for p in parameters]
+    own = [{"params": kinds[kind], "name": kind, **groups[kind]} for kind in groups]
+    return [{"params": others}, *own] if others else own
 
 
 class Lion(torch.optim.Optimizer):

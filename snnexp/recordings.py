@@ -15,7 +15,7 @@ class Recordings(Tensors):
     """A batch of recordings as flat arrays, one entry an event.
 
     time: in s; -inf for an event that was lost. channel, sample: counted from 0.
-    is_training: whether they may be augmented.
+    is_training: whether they may be augmented. label: the samples' classes, where they are known.
     """
 
     time: Float[Tensor, " event"]
@@ -24,6 +24,7 @@ class Recordings(Tensors):
     batch_size: int
     num_channels: int
     is_training: bool
+    label: Int[Tensor, " sample"] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Words:
 
     time: in s, as published in half precision. first: of each recording of the file its first
     event, and the number of all events. chosen: the recordings that are meant, in this order.
+    label: of each recording of the file its class, where it is known.
     """
 
     time: Float16[np.ndarray, " event"]
@@ -40,6 +42,7 @@ class Words:
     chosen: Int[np.ndarray, " recording"]
     num_channels: int
     is_training: bool
+    label: Int[np.ndarray, " word"] | None = None
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -55,6 +58,7 @@ class Words:
             len(words),
             self.num_channels,
             self.is_training,
+            None if self.label is None else torch.from_numpy(self.label[words]),
         )
 
 

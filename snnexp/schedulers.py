@@ -23,6 +23,10 @@ class Schedule:
     def configure(self, optimizer: Any, *, steps: int, epochs: int) -> dict[str, Any]:
         """Lightning's record of a scheduler for a run of `steps` batches in `epochs` epochs."""
         count = steps if self.interval == "step" else epochs
-        arguments = {} if self.total is None else {self.total: count}
+        arguments: dict[str, Any] = {} if self.total is None else {self.total: count}
+        peak = getattr(self.schedule, "keywords", {}).get("max_lr")
+        if peak is not None:  # of the optimizer's rate; groups keep their ratio to it
+            ratios = [group["lr"] / optimizer.defaults["lr"] for group in optimizer.param_groups]
+            arguments["max_lr"] = [peak * ratio for ratio in ratios]
         record = {"scheduler": self.schedule(optimizer, **arguments), "interval": self.interval}
         return record | ({} if self.monitor is None else {"monitor": self.monitor})

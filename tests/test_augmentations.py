@@ -83,6 +83,86 @@ def test_dropout_loses_the_share_asked_for(made):
     assert left(drawn("Dropout", made, probability=0.0)).all()
 
 
+def words(*times_and_channels, label):
+    """One sample a pair of lists."""
+    sizes = torch.tensor([len(times) for times, _ in times_and_channels])
+    return Recordings(
+        torch.tensor([time for times, _ in times_and_channels for time in times]),
+        torch.tensor([c for _, channels in times_and_channels for c in channels]).int(),
+        torch.arange(len(sizes)).int().repeat_interleave(sizes),
+        len(sizes),
+        CHANNELS,
+        True,
+        torch.tensor(label),
+    )
+
+
+def events_of(made, sample):
+    """Times and channels of what is left of a sample."""
+    own = left(made) & (made.sample == sample)
+    pairs = zip(made.time[own].tolist(), made.channel[own].tolist(), strict=True)
+    return sorted((round(time, 4), channel) for time, channel in pairs)
+
+
+def test_words_of_a_class_are_blended_on_the_centre_of_each():
+    """Centres (0.2 s, 15) and (0.5 s, 22.5): 0.3 s and 7.5 channels apart, which rounds to 8.
+
+    The third word is the only one of its class, the fourth is silent and the fifth its only mate.
+    """
+    made = words(
+        ([0.1, 0.3], [10, 20]),
+        ([0.4, 0.6], [20, 25]),
+        ([0.7], [1]),
+        ([], []),
+        ([0.8], [2]),
+        label=[3, 3, 0, 5, 5],
+    )
+    both = drawn("Blend", made, share=1.0, kept=1.0)
+    assert events_of(both, 0) == [(0.1, 10), (0.1, 12), (0.3, 17), (0.3, 20)]
+    assert events_of(both, 1) == [(0.4, 18), (0.4, 20), (0.6, 25), (0.6, 28)]
+    assert [events_of(both, n) for n in (2, 3, 4)] == [[(0.7, 1)], [], [(0.8, 2)]]
+    assert drawn("Blend", made, share=0.0, kept=0.5).time.isfinite().sum() == 6
+
+
+def test_lost_events_move_no_centre_and_stay_lost():
+    gone = -torch.inf
+    made = words(([0.1, gone], [10, 40]), ([0.4, gone, gone], [20, 1, 2]), label=[1, 1])
+    both = drawn("Blend", made, share=1.0, kept=1.0)
+    assert events_of(both, 0) == [(0.1, 10), (0.1, 10)]
+    assert events_of(both, 1) == [(0.4, 20), (0.4, 20)]
+
+
+def test_a_share_is_blended_and_half_of_the_events_are_kept():
+    """Of 4 events kept by halves of 2 words each, 4 remain on average, with variance 2."""
+    one = ([0.1, 0.2, 0.3, 0.4], [5, 6, 7, 8])
+    made = words(*[one] * 600, label=[n % 3 for n in range(600)])
+    both = drawn("Blend", made, share=0.4, kept=0.5)
+    counts = torch.bincount(both.sample[left(both)].long(), minlength=600).double()
+    copied = both.sample[len(made.time) :][left(both)[len(made.time) :]].unique()
+    share = len(copied) / 600  # of blended ones 1 in 16 has no copy left
+    assert share == pytest.approx(0.4 * 15 / 16, abs=4 * (0.4 * 0.6 / 600) ** 0.5)
+    assert counts[copied.long()].mean().item() == pytest.approx(2 + 2 * 16 / 15, abs=0.4)
+    others = torch.ones(600).bool().index_fill(0, copied.long(), False)
+    assert (counts[others] == 4).double().mean() > 0.9
+
+
+def test_partners_are_others_of_the_same_class():
+    label = torch.randint(5, (100,))
+    seen = set()
+    for seed in range(3):
+        partner = augmentations._partners(label, torch.Generator().manual_seed(seed))
+        assert torch.equal(label[partner], label)
+        assert (partner != torch.arange(100)).all()
+        assert torch.equal(partner.sort().values, torch.arange(100))
+        seen.add(tuple(partner.tolist()))
+    assert len(seen) == 3
+
+
+def test_blending_without_classes_is_refused(made):
+    with pytest.raises(ValueError, match=r"^augment: blend takes recordings whose classes"):
+        drawn("Blend", made, share=0.5, kept=0.5)
+
+
 def test_a_lost_event_stays_lost_and_enters_no_bin(made):
     gone = drawn("Dropout", made, probability=1.0)
     moved = drawn("TimeStretch", drawn("TimeShift", gone, seconds=3.0), most=2.0)
@@ -100,10 +180,11 @@ def test_a_lost_event_stays_lost_and_enters_no_bin(made):
         ("TimeShift", {"seconds": -0.1}),
         ("TimeStretch", {"most": 1.0}),
         ("Dropout", {"probability": 1.1}),
+        ("Blend", {"share": 1.1, "kept": 0.5}),
     ],
 )
 def test_bad_values_are_refused(name, settings):
-    (key,) = settings
+    key = next(iter(settings))
     with pytest.raises(ValueError, match=f"^{key}: "):
         getattr(augmentations, name)(**settings)
 

@@ -1,8 +1,11 @@
 """When training ends early."""
 
+import csv
+
 import pytest
 
-from snnexp.callbacks import Standstill
+from snnexp.callbacks import Standstill, TestBestLeaky
+from snnexp.errors import ConfigError
 
 
 def epochs_until_it_stops(callback, *epochs):
@@ -41,3 +44,45 @@ def test_a_run_stops(train):
     given = ("callback.standstill.patience=1", "callback.standstill.improvement=1.0")
     result = train("callback=[standstill]", *given, "trainer.max_epochs=5")
     assert result.metrics["epoch/last"] == 2
+
+
+LEAKY = "callback=[test_best_leaky]"
+
+
+def test_the_leaky_accuracy_is_the_best_of_all_epochs_and_changes_nothing_else(train):
+    """Against runs that end with each of the epochs and are tested there."""
+    settings = ("scheduler=none", "best.metric=epoch/trained", "optimizer.lr=0.05")
+    tested = []
+    for epochs in (1, 2, 3):
+        run = train(*settings, f"trainer.max_epochs={epochs}", folder=str(epochs))
+        tested.append(run.metrics["test/accuracy"])
+    leaky = train(*settings, LEAKY, "trainer.max_epochs=3", folder="leaky")
+    assert leaky.metrics["test_best_leaky"] == pytest.approx(max(tested))
+    kept = ("test/loss", "val/loss", "train/loss", "test/accuracy")
+    assert all(leaky.metrics[name] == run.metrics[name] for name in kept)
+    with (leaky.folder / "metrics.csv").open(newline="") as file:
+        rows = [row["test_best_leaky"] for row in csv.DictReader(file)]
+    assert rows[0] == ""  # the untrained network is none of the epochs
+    best = [max(tested[: n + 1]) for n in range(3)]
+    assert [float(text) for text in rows[1:]] == pytest.approx(best)
+
+
+def test_a_continued_run_knows_the_best_leaky_accuracy():
+    first, second = TestBestLeaky(), TestBestLeaky()
+    first.best = 0.75
+    second.load_state_dict(first.state_dict())
+    assert second.best == 0.75
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["test=false"], r"^callback\.test_best_leaky: it reads the test split after every epoch"),
+        (["best.metric=test_best_leaky"], r"^best\.metric: 'test_best_leaky'; a model is selected"),
+        (["objectives=[{name: test_best_leaky, direction: maximize}]"], r"^objectives\[0\]\.name:"),
+        (["scheduler=plateau", "scheduler.monitor=test_best_leaky"], r"^scheduler\.monitor:"),
+    ],
+)
+def test_nothing_is_selected_by_the_leaky_accuracy(train, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        train(LEAKY, *overrides)

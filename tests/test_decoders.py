@@ -15,14 +15,17 @@ SURE = 1 / (1 + math.exp(-3))  # softmax of a lead of 3, which each step has
 
 EXPECTED = {
     "MaxOverTime": [3, 4],
+    "SmoothMax": [math.log2(14 / 3), math.log2(17.5 / 3)],  # means of 2^v
     "Last": [2, -1],
     "Mean": [2, 1],
     "SumOverTime": [6, 3],
     "SumOfSoftmax": [1 - SURE + 2 * SURE, SURE + 2 * (1 - SURE)],
     "SpikeCount": [2, 0],
 }
+OWN = {"SmoothMax": {"sharpness": math.log(2)}}
 GRADIENT_OF_FIRST = {  # of the first class' score with respect to its trace
     "MaxOverTime": [0, 1, 0],
+    "SmoothMax": [2 / 14, 8 / 14, 4 / 14],
     "Last": [0, 0, 1],
     "Mean": [1 / 3] * 3,
     "SumOverTime": [1] * 3,
@@ -43,7 +46,9 @@ def activity(trace, spikes):
 def test_scores_and_gradients(name, scale, scale_gradient):
     """scale_gradient false: the value ten times, the gradient once."""
     trace, spikes = (torch.tensor(rows)[:, None].requires_grad_() for rows in (TRACE, SPIKES))
-    decoder = getattr(decoders, name)(scale=scale, scale_gradient=scale_gradient)
+    decoder = getattr(decoders, name)(
+        scale=scale, scale_gradient=scale_gradient, **OWN.get(name, {})
+    )
     scores = decoder(activity(trace, spikes))
     torch.testing.assert_close(scores, scale * torch.tensor([EXPECTED[name]]).float())
     scores[0, 0].backward()
@@ -61,3 +66,16 @@ def test_a_readout_without_spikes_has_no_count():
 def test_scale_must_be_positive():
     with pytest.raises(ValueError, match=r"^scale: -1\.0"):
         decoders.Mean(scale=-1.0, scale_gradient=True)
+
+
+def test_a_silent_output_learns_from_a_smooth_maximum():
+    """A membrane at 0, then below: the maximum has no gradient but that of the start."""
+    trace = torch.tensor([[0.0], [-1.0], [-2.0]])[:, None].requires_grad_()
+    decoder = decoders.SmoothMax(scale=1.0, scale_gradient=True, sharpness=1.0)
+    decoder(activity(trace, None)).sum().backward()
+    assert (trace.grad > 0).all()
+
+
+def test_sharpness_must_be_positive():
+    with pytest.raises(ValueError, match=r"^sharpness: 0\.0"):
+        decoders.SmoothMax(scale=1.0, scale_gradient=True, sharpness=0.0)

@@ -55,6 +55,19 @@ def test_learning_curves_draw_each_metric_at_its_epochs_in_its_unit():
     assert [line.get_xydata().tolist() for line in operations.lines] == [[[2, 900]]]
 
 
+def test_an_overlay_has_a_line_at_90_percent_and_a_curve_a_run():
+    curves = {"with": {0: 0.05, 2: 0.5, 4: 0.941}, "without": {0: 0.05, 1: 0.734}}
+    (panel,) = draw(figures.accuracy_overlay(curves, 0.9, "made SHD")).axes
+    line, first, second = panel.lines
+    assert line.get_linestyle() == "--" and list(line.get_ydata()) == [90, 90]
+    assert first.get_xydata().tolist() == [[0, 5], [2, 50], [4, pytest.approx(94.1)]]
+    assert second.get_xydata().tolist() == [[0, 5], [1, pytest.approx(73.4)]]
+    assert first.get_color() != second.get_color()
+    assert legend_texts(panel) == ["with: 94.1 %", "without: 73.4 %"]
+    assert panel.get_title() == "made SHD"
+    assert panel.get_ylim() == (0, 100) and "%" in panel.get_ylabel()
+
+
 def test_learning_curves_name_units_on_every_axis():
     panels = draw(figures.learning_curves(ROWS)).axes
     units = [panel.get_ylabel().partition("(")[2] for panel in panels]

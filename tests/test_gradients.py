@@ -1,5 +1,7 @@
 """What happens to gradients before the optimizer takes them."""
 
+from types import SimpleNamespace
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -13,7 +15,8 @@ def module(weight, gradient, vector=(1.0, 3.0)):
     matrix, beta = (nn.Parameter(torch.tensor(value)) for value in (weight, [0.5] * len(vector)))
     matrix.grad, beta.grad = torch.tensor(gradient), torch.tensor(vector)
     made = pl.LightningModule()
-    made.matrix, made.beta = matrix, beta
+    made.beta = beta
+    made.network = SimpleNamespace(weights=lambda: {"hidden1": matrix})
     return made, matrix, beta
 
 

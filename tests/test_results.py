@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from snnexp import comparison, results
@@ -24,7 +25,7 @@ def load(name):
 
 
 summarize, compare, reproduce = load("summarize"), load("compare"), load("reproduce")
-robustness = load("robustness")
+robustness, overlay = load("robustness"), load("overlay")
 
 
 def configuration(seed=0, model="Lif", **changes):
@@ -548,3 +549,44 @@ def test_robustness_takes_chips_one_by_one_and_leaves_floats_out(tmp_path, capsy
         ["delgrad", "in_the_loop"],
     ]
     assert robustness.main([str(tmp_path / "nowhere")]) == 2
+
+
+def test_overlay_draws_finished_runs_from_disk(tmp_path, capsys, monkeypatch):
+    """Two runs of different length; what is drawn is what their tables say."""
+    drawn = []
+    monkeypatch.setattr(
+        overlay.figures,
+        "accuracy_overlay",
+        lambda *given: drawn.append(given) or Figure(),
+    )
+    source = {"dataset/source": "made SHD"}
+    one = write_run(tmp_path / "one", 0.5, curve=(0.05, 0.5, 0.9), summary=source)
+    two = write_run(tmp_path / "two", 0.5, curve=(0.05, 0.4), summary=source)
+    plot = tmp_path / "figure.png"
+    assert overlay.main([str(one), str(two), "--labels", "A", "B", "--plot", str(plot)]) == 0
+    curves = {"A": {0: 0.05, 1: 0.5, 2: 0.9}, "B": {0: 0.05, 1: 0.4}}
+    assert drawn == [(curves, 0.9, "made SHD")]
+    assert plot.stat().st_size > 1000 and "figure.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{done}", "{begun}"], "begun: no finished run; it has no summary.json"),
+        (["{done}", "{empty}"], "empty: no validation accuracies in metrics.csv"),
+        (["{done}", "{done}"], "for 2 runs; give each one of its own"),
+        (["{done}", "--labels", "A", "B"], "for 1 runs; give each one of its own"),
+        (["{done}", "--line", "90"], "--line: 90.0; it must lie between 0 and 1"),
+    ],
+)
+def test_overlay_refuses(tmp_path, capsys, arguments, message):
+    places = {
+        "done": write_run(tmp_path / "done", 0.5, curve=(0.1, 0.5)),
+        "begun": write_run(tmp_path / "begun", curve=(0.1,)),
+        "empty": write_run(tmp_path / "empty", 0.5),
+    }
+    plot = tmp_path / "figure.png"
+    words = [word.format(**places) for word in arguments]
+    assert overlay.main([*words, "--plot", str(plot)]) == 2
+    assert message in capsys.readouterr().err
+    assert not plot.exists()

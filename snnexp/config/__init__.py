@@ -1,14 +1,16 @@
 """A composed configuration: found, checked before anything runs, and turned into objects."""
 
-from snnexp.config.check import check, suggest, taken
-from snnexp.config.nodes import directory, flatten, instantiate, naming_keys, whitelist
+from snnexp.config.check import KINDS, check, suggest, taken
+from snnexp.config.nodes import directory, flatten, instantiate, naming_keys, split, whitelist
 
 __all__ = [
+    "KINDS",
     "check",
     "directory",
     "flatten",
     "instantiate",
     "naming_keys",
+    "split",
     "suggest",
     "taken",
     "whitelist",

@@ -45,10 +45,16 @@ GIVEN = {
 }
 """Arguments of nodes, by key, that the code hands over and a configuration cannot set."""
 
+KINDS = ("weights", "recurrent", "delays", "time_constants", "neurons", "norm")
+"""What of a network may have settings of its own in `optimizer.groups`."""
+
 LEAST = {
     "optimizer.lr": 1e-12,
     "optimizer.weight_decay": 0,
     "optimizer.momentum": 0,
+    "optimizer.groups.*.lr": 0,
+    "optimizer.groups.*.weight_decay": 0,
+    "optimizer.groups.*.momentum": 0,
     "scheduler.schedule.step_size": 1,
     "scheduler.schedule.gamma": 1e-12,
     "scheduler.schedule.patience": 0,
@@ -123,6 +129,7 @@ def _plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
     if "best" in values:
         yield from _best_faults(values["best"])
     yield from _objective_faults(values.get("objectives", []))
+    yield from _leak_faults(values)
 
 
 def _trainer_faults(trainer: Mapping[str, Any]) -> Iterator[str]:
@@ -153,6 +160,17 @@ def _best_faults(best: Any) -> Iterator[str]:
         )
     if best.get("mode") not in ("max", "min"):
         yield f"best.mode: {best.get('mode')!r}; choose max or min"
+
+
+def _leak_faults(values: Mapping[str, Any]) -> Iterator[str]:
+    callbacks: Any = values.get("callback")
+    for name, node in callbacks.items() if isinstance(callbacks, Mapping) else ():
+        target = node.get("_target_") if isinstance(node, Mapping) else None
+        if target == "snnexp.callbacks.TestBestLeaky" and values.get("test") is False:
+            yield (
+                f"callback.{name}: it reads the test split after every epoch, which test: false "
+                "leaves unread; leave the callback out, or set test=true"
+            )
 
 
 def _objective_faults(objectives: Any) -> Iterator[str]:
@@ -221,7 +239,9 @@ def _argument_faults(found: type, node: Mapping[str, Any], key: str) -> Iterator
     for name, value in node.items():
         if name in RESERVED:
             continue
-        if name not in names and not open_ended:
+        if (key, name) == ("optimizer", "groups"):
+            yield from _group_faults(value, node, hints)
+        elif name not in names and not open_ended:
             yield f"{key}.{name}: unknown key{suggest(name, names)}"
         elif not _fits(value, hints.get(name, Any)):
             wanted = _describe(hints[name])
@@ -236,6 +256,32 @@ def _argument_faults(found: type, node: Mapping[str, Any], key: str) -> Iterator
         )
         if required and parameter.name not in node and parameter.name not in (given or ()):
             yield f"{key}.{parameter.name}: missing"
+
+
+def _group_faults(
+    groups: Any, optimizer: Mapping[str, Any], hints: Mapping[str, Any]
+) -> Iterator[str]:
+    """Faults of `optimizer.groups`: of a kind of parameters what the optimizer states, anew."""
+    if not isinstance(groups, Mapping):
+        yield f"optimizer.groups: {groups!r}; give settings by kind, as {{delays: {{lr: 0.1}}}}"
+        return
+    settings = [n for n, v in optimizer.items() if n[0] != "_" and not isinstance(v, bool)]
+    settings.remove("groups")
+    for kind, own in groups.items():
+        key = f"optimizer.groups.{kind}"
+        if kind not in KINDS:
+            yield f"{key}: unknown kind of parameters{suggest(str(kind), KINDS)}"
+        elif not isinstance(own, Mapping) or not own:
+            yield f"{key}: {own!r}; give what differs from the optimizer's, such as {{lr: 0.1}}"
+        else:
+            for name, value in own.items():
+                if name not in settings:
+                    yield f"{key}.{name}: unknown key{suggest(str(name), settings)}"
+                elif not _fits(value, hints.get(name, Any)):
+                    wanted = _describe(hints[name])
+                    yield f"{key}.{name}: {value!r} is of the wrong type; it must be {wanted}"
+                else:
+                    yield from _range_faults(f"{key}.{name}", value)
 
 
 def _range_faults(key: str, value: Any) -> Iterator[str]:

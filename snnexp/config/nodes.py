@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from snnexp.errors import ConfigError
 
@@ -54,6 +55,17 @@ def instantiate(node: Any, **arguments: Any) -> Any:
             return build(node, **arguments, _convert_="all", _execution_whitelist_=whitelist())
         except InstantiationException as error:
             raise ConfigError(str(error)) from error
+
+
+def split(cfg: DictConfig, key: str, name: str) -> tuple[DictConfig, dict[str, Any]]:
+    """The node `key` without its entry `name`, and that as plain containers; {} if it has none."""
+    if name not in cfg[key]:
+        return cfg[key], {}
+    taken: Any = OmegaConf.to_container(cfg[key][name], resolve=True)
+    without = deepcopy(cfg)  # all of it, since Hydra looks a node up from the root
+    with open_dict(without):
+        del without[key][name]
+    return without[key], taken
 
 
 @contextmanager

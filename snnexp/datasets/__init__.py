@@ -1,6 +1,6 @@
 """Data sets: small ones are tensors in memory, batched by indexing."""
 
-from snnexp.datasets.heidelberg import SHD
+from snnexp.datasets.heidelberg import SHD, SSC
 from snnexp.datasets.memory import IndexSampler, MemoryDataset, Split, as_floats
 from snnexp.datasets.mnist import MNIST
 from snnexp.datasets.module import Data
@@ -10,6 +10,7 @@ from snnexp.datasets.yinyang import YinYang
 __all__ = [
     "MNIST",
     "SHD",
+    "SSC",
     "Data",
     "IndexSampler",
     "MemoryDataset",

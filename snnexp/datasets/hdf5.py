@@ -27,7 +27,8 @@ class EventFile:
     """One file: flat arrays of its events, mapped from the cache.
 
     time [event] float16 in s; channel [event] int16; first [recording + 1] int64, where each
-    recording's events begin; label, speaker [recording] int64. source: where the file comes from.
+    recording's events begin; label, speaker [recording] int64, -1 where nobody is named.
+    source: where the file comes from. names: of the classes, where the file has them.
     """
 
     time: np.ndarray
@@ -36,9 +37,10 @@ class EventFile:
     label: np.ndarray
     speaker: np.ndarray
     source: str
+    names: tuple[str, ...] = ()
 
 
-ARRAYS = [field.name for field in fields(EventFile) if field.name != "source"]
+ARRAYS = [field.name for field in fields(EventFile) if field.name not in ("source", "names")]
 
 
 def read(
@@ -72,7 +74,9 @@ def read(
     if not ready.is_dir():
         _fill(path, file, ready, num_channels)
     arrays = {array: np.load(ready / f"{array}.npy", mmap_mode="r") for array in ARRAYS}
-    return EventFile(**arrays, source=known[digest])
+    words = ready / "names.npy"
+    names = tuple(map(str, np.load(words))) if words.is_file() else ()
+    return EventFile(**arrays, source=known[digest], names=names)
 
 
 def _find(folder: Path, file: str, url: str, download: bool) -> Path:
@@ -145,7 +149,10 @@ def _arrays(path: Path, num_channels: int) -> dict[str, np.ndarray]:
             first[1:][part] = [len(word) for word in words]
             times.append(np.concatenate(words).astype(np.float16))
             channels.append(np.concatenate(file["spikes/units"][part]).astype(np.int16))
-        speaker = file["extra/speaker"][:].astype(np.int64)
+        speaker = np.full_like(label, -1)
+        if "extra/speaker" in file:
+            speaker = file["extra/speaker"][:].astype(np.int64)
+        names = file["extra/keys"].asstr()[:] if "extra/keys" in file else []
     channel = np.concatenate(channels)
     if len(channel) and not 0 <= channel.min() <= channel.max() < num_channels:
         raise KeyError(
@@ -157,4 +164,5 @@ def _arrays(path: Path, num_channels: int) -> dict[str, np.ndarray]:
         "first": first.cumsum(),
         "label": label,
         "speaker": speaker,
+        "names": np.array(list(names), np.str_),
     }

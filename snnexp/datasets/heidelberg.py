@@ -1,4 +1,4 @@
-"""The Spiking Heidelberg Digits (Cramer, Stradmann, Schemmel & Zenke 2020)."""
+"""Spiking Heidelberg Digits and Speech Commands (Cramer, Stradmann, Schemmel & Zenke 2020)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from snnexp.checks import require, require_between, require_choice
-from snnexp.datasets.hdf5 import read
+from snnexp.datasets.hdf5 import EventFile, read
 from snnexp.datasets.memory import MemoryDataset, Split
 from snnexp.randomness import generator
 from snnexp.recordings import Words
@@ -54,12 +54,7 @@ class SHD(MemoryDataset):
         folder = {"root": root, "name": "SHD", "cache": cache, "url": url, "download": download}
         train = read("shd_train.h5", checksums=checksums, num_channels=self.num_features, **folder)
         test = read("shd_test.h5", checksums=checksums, num_channels=self.num_features, **folder)
-        require(
-            train.source == test.source,
-            f"root: shd_train.h5 is {train.source}, but shd_test.h5 is {test.source}; "
-            "take both from one source",
-        )
-        self.source = f"{train.source} SHD"
+        self.source = f"{_one_source({'shd_train.h5': train, 'shd_test.h5': test})} SHD"
         held_out = _held_out(train.speaker, validation, val_speakers, val_share, val_seed)
         trained = np.ones_like(held_out) if validation == "none" else ~held_out
         require(
@@ -73,11 +68,64 @@ class SHD(MemoryDataset):
         }
         self.splits, self.speakers = {}, {}
         for stage, (file, chosen) in parts.items():
-            words = Words(
-                file.time, file.channel, file.first, chosen, self.num_features, stage == "train"
-            )
-            self.splits[stage] = Split(words, torch.from_numpy(file.label[chosen]))
+            self.splits[stage] = _split(file, chosen, self.num_features, stage == "train")
             self.speakers[stage] = torch.from_numpy(file.speaker[chosen])
+
+
+class SSC(MemoryDataset):
+    """35 English words as events of 700 channels, with a validation split of its own.
+
+    root: folder that holds SSC/ssc_{train,valid,test}.h5 or the .h5.zip archives. The rest is as in
+    `SHD`. Words are named as the training file names them, else by number.
+    Raises ValueError for missing, truncated or unknown files.
+    """
+
+    num_features = 700
+    num_classes = 35
+    yields = "recordings"
+
+    def __init__(
+        self,
+        *,
+        root: str | None,
+        download: bool,
+        url: str,
+        cache: str | None,
+        checksums: Mapping[str, Mapping[str, str]],
+    ):
+        folder = {"root": root, "name": "SSC", "cache": cache, "url": url, "download": download}
+        files = {
+            f"ssc_{part}.h5": read(
+                f"ssc_{part}.h5", checksums=checksums, num_channels=self.num_features, **folder
+            )
+            for part in ("train", "valid", "test")
+        }
+        self.source = f"{_one_source(files)} SSC"
+        self.splits = {
+            stage: _split(file, np.arange(len(file.label)), self.num_features, stage == "train")
+            for stage, file in zip(("train", "val", "test"), files.values(), strict=True)
+        }
+        named = files["ssc_train.h5"].names
+        numbers = tuple(map(str, range(self.num_classes)))
+        self.class_names = named if len(named) == self.num_classes else numbers
+
+
+def _one_source(files: Mapping[str, EventFile]) -> str:
+    """Where all files come from."""
+    (first, source), *others = ((name, file.source) for name, file in files.items())
+    for name, other in others:
+        require(
+            other == source,
+            f"root: {first} is {source}, but {name} is {other}; take all files from one source",
+        )
+    return source
+
+
+def _split(file: EventFile, chosen: np.ndarray, num_channels: int, is_training: bool) -> Split:
+    words = Words(
+        file.time, file.channel, file.first, chosen, num_channels, is_training, file.label
+    )
+    return Split(words, torch.from_numpy(file.label[chosen]))
 
 
 def _held_out(

@@ -10,6 +10,7 @@ from snnexp.figures.plane import decision_map, plane_data, score_maps
 from snnexp.figures.training import (
     accuracy_by_group,
     accuracy_over_time,
+    accuracy_overlay,
     confusion_matrix,
     learning_curves,
     rate_histogram,
@@ -20,6 +21,7 @@ __all__ = [
     "accuracy_by_group",
     "accuracy_over_chips",
     "accuracy_over_time",
+    "accuracy_overlay",
     "activity",
     "chip_traces",
     "confusion_matrix",

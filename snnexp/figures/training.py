@@ -1,13 +1,21 @@
 """How a training went: curves, rates, decisions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from snnexp.figures.style import INK, LOOKS, colour_bar, empty_figure, style_axes, whole_numbers
+from snnexp.figures.style import (
+    INK,
+    LOOKS,
+    class_styles,
+    colour_bar,
+    empty_figure,
+    style_axes,
+    whole_numbers,
+)
 from snnexp.metrics import wilson_interval
 
 STAGE_COLOURS = {"train": "#0072B2", "val": "#D55E00"}
@@ -45,6 +53,29 @@ def learning_curves(rows: list[dict[str, float]]) -> Figure:
         panel.xaxis.set_major_locator(whole_numbers())
         if panel.lines:
             panel.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def accuracy_overlay(curves: Mapping[str, Mapping[int, float]], line: float, title: str) -> Figure:
+    """Validation accuracies by epoch of several runs, and a dashed line; shares from 0 to 1.
+
+    The legend gives each run's last accuracy.
+    """
+    figure = empty_figure(6, 3.8)
+    panel = figure.subplots()
+    panel.axhline(100 * line, color=INK, linestyle="--", linewidth=0.8)
+    styles = class_styles(list(curves))
+    for (label, shares), (_, colour, line_style, _) in zip(curves.items(), styles, strict=True):
+        last = 100 * list(shares.values())[-1]
+        percent = [100 * share for share in shares.values()]
+        (drawn,) = panel.plot(list(shares), percent, line_style, label=f"{label}: {last:.1f} %")
+        drawn.set(color=colour, linewidth=1)
+    style_axes(panel, "epoch", "validation accuracy (%)")
+    panel.set_ylim(0, 100)
+    panel.set_yticks(range(0, 101, 10))
+    panel.xaxis.set_major_locator(whole_numbers())
+    panel.legend(frameon=False, fontsize=8, loc="lower right")
+    panel.set_title(title, fontsize=10)
     return figure
 
 

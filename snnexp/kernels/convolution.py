@@ -14,8 +14,8 @@ def convolve(
     """y(t) = sum_k kernel[k] z(t - k) for all steps t whose last `tap` - 1 steps are known too.
 
     By Fourier transforms, which are products with matrices of cosines and sines, like all the rest:
-    with 25 taps and 100 steps a fourth to a seventh of the time of torch's conv1d, forward and
-    backward on one core. A product of complex matrices takes three real ones (Gauss).
+    with 25 taps and 100 steps a fourth to a sixth of the time of torch's conv1d, forward and
+    backward on one core (`docs/shd.md`). A complex product takes three real ones (Gauss).
     """
     length, (taps, neurons, channels) = len(known), kernel.shape
     forth, back = _tables(length, taps, known.dtype, known.device)

@@ -39,6 +39,8 @@ class AdLIF(Neuron):
     neuron excites itself through W. The recorded membrane is v(t); all start at 0.
     """
 
+    time_constants = ("alpha", "beta")
+
     def __init__(
         self,
         *,
@@ -91,6 +93,8 @@ class SEAdLIF(Neuron):
     optimizer, the time constants by their place within the range, from 0 to 1.
     The recorded membrane is v(t), after its reset.
     """
+
+    time_constants = ("place_mem", "place_adapt")
 
     def __init__(
         self,
@@ -154,6 +158,7 @@ class RangeLI(Neuron):
     """
 
     spiking = False
+    time_constants = ("alpha",)
 
     def __init__(self, *, size: int, dt: float, alpha: Range):
         _require_ranges(alpha=alpha)

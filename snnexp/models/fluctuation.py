@@ -8,7 +8,7 @@ from torch import Tensor
 
 from snnexp import kernels
 from snnexp.checks import require, require_between, require_positive, require_whole
-from snnexp.models.images import Conv2d
+from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.network import Layer
 from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Chain, Flatten, Linear
@@ -27,7 +27,9 @@ class Fluctuation:
     deviation (threshold - mean) / distance, so that the threshold lies `distance` of them away;
     integrators count as if theirs were 1. input_rate: r of the network's inputs, in Hz;
     hidden_rate: of neurons. recurrent_share: of the variance, what recurrent weights, whose mean is
-    0, are to cause. Raises ValueError for pooled synapses, and for a mean that leaves no variance.
+    0, are to cause. Summed pooling over p pixels takes the place of n by n p, averages by n / p, on
+    spikes or on currents, at which the mean must be that at rest; borders that are padded see less.
+    Raises ValueError for a mean that leaves no variance, and for synapses that it does not know.
     """
 
     def __init__(
@@ -47,10 +49,15 @@ class Fluctuation:
         self.input_rate, self.hidden_rate, self.mean = input_rate, hidden_rate, mean
 
     def fill_layer(self, layer: Layer, index: int) -> None:
-        """Draw the weights of a layer that is number `index` from the input, then recurrent ones."""
+        """Draw the weights of layer number `index` from the input, then its recurrent ones."""
         neuron = layer.neuron
-        _refuse_pooling(layer)
         response, rest, threshold = _response(neuron, self.steps)
+        pooled = _pooling(layer)
+        require(
+            pooled == 1 or bool((rest == self.mean).all()),
+            f"init.mean: {self.mean!r}; of pooled layers it must be the membrane at rest, "
+            f"{rest.mean():.3g}",
+        )
         require(
             bool((threshold > self.mean).all()),
             f"init.mean: {self.mean!r}; it must lie below the neurons' threshold",
@@ -60,7 +67,7 @@ class Fluctuation:
         total, squares = response.sum(0) * neuron.dt, response.square().sum(0) * neuron.dt
         arriving = layer.weight[0].numel() * (self.hidden_rate if index else self.input_rate)
         mean = (self.mean - rest) / (arriving * total)
-        spread = (1 - share) * wanted / (arriving * squares) - mean**2
+        spread = (1 - share) * wanted / (arriving * pooled * squares) - mean**2
         require(
             bool((spread >= 0).all() and mean.isfinite().all()),
             f"init.mean: {self.mean!r} takes more variance of the inputs than distance = "
@@ -75,7 +82,7 @@ class Fluctuation:
 
 @torch.no_grad()
 def _draw(weight: Tensor, mean: Tensor, std: Tensor) -> None:
-    """[neuron, input, ...] with numbers for each neuron; of channels of an image with their mean."""
+    """[neuron, input, ...] with numbers for each neuron; of channels of images the mean."""
     if len(mean) != len(weight):
         mean, std = mean.mean(), std.mean()
     shape = (-1, *[1] * (weight.ndim - 1))
@@ -103,11 +110,17 @@ def _response(
     return trace[:, 0] - trace[:, 1], trace[-1, 1], threshold
 
 
-def _refuse_pooling(layer: Layer) -> None:
-    synapse = layer.synapse
+def _pooling(layer: Layer) -> float:
+    """By how much pooling multiplies the variance of what centred weights cause."""
+    synapse, factor = layer.synapse, 1.0
     for part in synapse.parts.values() if isinstance(synapse, Chain) else [synapse]:
         require(
-            isinstance(part, Linear | Flatten | Conv2d),
-            f"init: {type(part).__name__} changes what membranes do, which is not worked out for "
-            "it; choose another, such as model/init=torch",
+            isinstance(part, Linear | Flatten | Conv2d | SumPool2d | AvgPool2d),
+            f"init: what {type(part).__name__} does to membranes is not worked out; choose "
+            "another, such as model/init=torch",
         )
+        if isinstance(part, SumPool2d):
+            factor *= part.kernel_size**2
+        if isinstance(part, AvgPool2d):
+            factor /= part.kernel_size**2
+    return factor

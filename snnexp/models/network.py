@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from snnexp.activity import Activity, LayerActivity, join
 from snnexp.checks import require, require_between, require_whole
+from snnexp.config import KINDS
 from snnexp.inputs import Current, Dense, Inputs, Train
 from snnexp.kernels import Scan, State
 from snnexp.models.delays import Delay
@@ -314,6 +315,25 @@ class Network(nn.Module):
             if layer.neuron.recurrent is not None:
                 matrices[f"{name}_recurrent"] = layer.neuron.recurrent
         return matrices
+
+    def kinds(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters, sorted by what they are.
+
+        weights: of synapses. recurrent: weights within a layer. delays: of either kind.
+        time_constants: decays, and places between time constants. neurons: what else neurons learn,
+        such as biases and adaptation. norm: gains and biases of normalization.
+        """
+        found: dict[str, list[nn.Parameter]] = {kind: [] for kind in KINDS}
+        for layer in self.layers.values():
+            found["weights"].append(layer.weight)
+            found["delays"] += [p for p in layer.synapse.parameters() if p is not layer.weight]
+            found["delays"] += [] if layer.delay is None else layer.delay.parameters()
+            for name, parameter in layer.neuron.named_parameters():
+                constant = name in layer.neuron.time_constants
+                other = "time_constants" if constant else "neurons"
+                found["recurrent" if name == "recurrent" else other].append(parameter)
+            found["norm"] += [] if layer.norm is None else layer.norm.parameters()
+        return found
 
     def delays(self) -> dict[str, Tensor]:
         """Delays in s of what reaches a layer, [channel], by layer; only of those that have any.

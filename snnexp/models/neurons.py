@@ -55,6 +55,8 @@ class Neuron(nn.Module):
     """The membrane without input."""
     returns_late = False
     """Whether the spike that a step returns is that of the step before."""
+    time_constants: tuple[str, ...] = ()
+    """Which of its parameters are decays or time constants."""
     circuit: Circuit | None = None
     """The same neuron in continuous time, if an analog circuit can be it."""
 
@@ -168,6 +170,8 @@ class LearntLIF(LIF):
 
     Used as it is clamped to [0, 1], as in snnTorch's tutorial on the population of betas.
     """
+
+    time_constants = ("beta",)
 
     def __init__(
         self,

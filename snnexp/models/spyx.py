@@ -25,6 +25,8 @@ class RLIF(LIF):
     Returned is z(t), so that spikes come a step later than the membrane that caused them.
     """
 
+    time_constants = ("beta",)
+
     def __init__(
         self,
         *,
@@ -64,6 +66,7 @@ class LearntLI(Neuron):
     """Leaky integrator, v(t) = beta v(t-1) + x(t): beta is drawn, clamped and learnt as RLIF's."""
 
     spiking = False
+    time_constants = ("beta",)
 
     def __init__(self, *, size: int, dt: float, beta_mean: float, beta_std: float):
         require_positive(beta_std=beta_std)

@@ -10,8 +10,11 @@ TIMES = ([0.0, 0.25, 0.5], [0.125], [], [0.75, 0.25])
 UNITS = ([0, 699, 350], [5], [], [7, 7])
 
 
-def write(path, speaker, times=TIMES, units=UNITS):
-    """One file of len(speaker) words, labelled 0, 1, 2, ...; the words repeat."""
+def write(path, speaker, times=TIMES, units=UNITS, keys=None):
+    """One file of len(speaker) words, labelled 0, 1, 2, ...; the words repeat.
+
+    keys: the classes' names, with which a file of nobody in particular is written.
+    """
     count = len(speaker)
     with h5py.File(path, "w") as file:
         for name, kind, words in (("times", np.float16, times), ("units", np.uint16, units)):
@@ -20,7 +23,10 @@ def write(path, speaker, times=TIMES, units=UNITS):
             for index in range(count):
                 data[index] = np.array(words[index % len(words)], kind)
         file["labels"] = np.arange(count, dtype=np.uint16)
-        file["extra/speaker"] = np.array(speaker, np.uint16)
+        if keys is None:
+            file["extra/speaker"] = np.array(speaker, np.uint16)
+        else:
+            file["extra/keys"] = np.array(keys, "S")
     return path
 
 

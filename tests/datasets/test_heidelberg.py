@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from snnexp.datasets import SHD
+from snnexp.datasets import SHD, SSC
 from tests.datasets.files import TIMES, UNITS, md5, pack, write
 
 REAL = os.environ.get("SNNEXP_DATA")
@@ -55,6 +55,7 @@ def test_the_words_come_back_event_by_event(folder):
     assert words.channel.tolist() == [*UNITS[3], *UNITS[2], *UNITS[3]]
     assert words.sample.tolist() == [0, 0, 2, 2]
     assert (words.batch_size, words.num_channels, words.is_training) == (3, 700, False)
+    assert words.label.tolist() == [3, 2, 7]
     assert data.splits["train"].values[:1].is_training
 
 
@@ -121,6 +122,50 @@ def test_files_of_two_sources_are_refused(folder):
     sums = {"one": {train.name: md5(train)}, "two": {test.name: md5(test)}}
     with pytest.raises(ValueError, match=r"shd_train\.h5 is one, but shd_test\.h5 is two"):
         shd(folder, checksums=sums)
+
+
+def ssc(folder, **changes):
+    settings = {"root": str(folder), "download": False, "url": "https://nowhere.invalid/"}
+    sums = {path.name: md5(path) for path in (folder / "SSC").glob("*")}
+    settings |= {"cache": str(folder / "cache"), "checksums": {"made": sums}}
+    return SSC(**settings | changes)
+
+
+@pytest.fixture
+def commands(tmp_path):
+    (tmp_path / "SSC").mkdir()
+    for part, size in (("train", 6), ("valid", 3), ("test", 2)):
+        names = [f"word{n}" for n in range(35)]
+        write(tmp_path / "SSC" / f"ssc_{part}.h5", [0] * size, keys=names)
+    return tmp_path
+
+
+def test_commands_have_a_validation_split_of_their_own(commands):
+    for data in (ssc(commands), ssc(commands)):  # the second time from the cache
+        sizes = {stage: len(split) for stage, split in data.splits.items()}
+        assert sizes == {"train": 6, "val": 3, "test": 2}
+        assert data.splits["val"].labels.tolist() == [0, 1, 2]
+        assert data.class_names == tuple(f"word{n}" for n in range(35))
+        assert (data.source, data.speakers) == ("made SSC", None)
+        words = data.splits["val"].values[torch.tensor([1])]
+        assert (words.time.tolist(), words.channel.tolist()) == (TIMES[1], UNITS[1])
+        training = [split.values.is_training for split in data.splits.values()]
+        assert training == [True, False, False]
+
+
+def test_commands_without_names_are_numbered(commands):
+    write(commands / "SSC" / "ssc_train.h5", [0] * 6)
+    assert ssc(commands).class_names[33:] == ("33", "34")
+
+
+def test_missing_or_mixed_files_of_commands_are_named(commands):
+    sums = {path.name: md5(path) for path in (commands / "SSC").glob("*")}
+    mixed = {"two": {"ssc_valid.h5": sums.pop("ssc_valid.h5")}, "one": sums}
+    with pytest.raises(ValueError, match=r"ssc_train\.h5 is one, but ssc_valid\.h5 is two; take"):
+        ssc(commands, checksums=mixed)
+    (commands / "SSC" / "ssc_valid.h5").unlink()
+    with pytest.raises(ValueError, match=r"^root: .*/SSC lacks ssc_valid\.h5 and .*nowhere"):
+        ssc(commands)
 
 
 @pytest.mark.data

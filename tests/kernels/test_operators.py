@@ -65,6 +65,19 @@ def packed(steps=6, batch=3, size=70, dtype=torch.float32):
     return scan.spikes, current
 
 
+@pytest.mark.parametrize("size", [1, 5, 63, 64, 65, 70, 127, 128, 129])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.double])
+def test_a_bit_of_a_word_is_a_neuron(size, dtype):
+    spikes = (torch.rand(3, 2, size) < 0.5).to(dtype)
+    words, found = operators.pack(spikes)
+    expected = torch.zeros(3, 2, (size + 63) // 64, dtype=torch.int64)
+    for neuron in range(size):
+        expected[..., neuron // 64] |= spikes[..., neuron].long() << neuron % 64
+    assert found == spikes.sum()
+    assert torch.equal(words, expected)
+    assert torch.equal(operators.unpack(words, torch.zeros_like(spikes)), spikes)
+
+
 def test_projections_are_sound_operators():
     train, _ = packed()
     weight = torch.randn(4, 70, requires_grad=True)
