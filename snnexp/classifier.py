@@ -152,6 +152,7 @@ class Classifier(pl.LightningModule):
         self._batches, self._gradients = [], []
         self._started = time.perf_counter()
         self._rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.network.proceed(self.current_epoch / (self.trainer.max_epochs or 1))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.network.constrain()

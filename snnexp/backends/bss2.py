@@ -294,7 +294,7 @@ def _refuse_unlike(layer: Layer) -> None:
     """What acts on a current, and spikes that count for more than one, have no circuit."""
     if layer.norm is not None:
         raise ValueError(
-            "norm: the chip normalizes no current; set model/norm=null, or choose backend=auto"
+            "norm: the chip normalizes no current; set model.norm=null, or choose backend=auto"
         )
     if layer.dropout > 0:
         raise ValueError(

@@ -89,7 +89,8 @@ class Ideal:
         current = layer.synapse(inputs, self.weight(layer.weight))
         if layer.norm is not None:
             current = layer.norm(kernels.at_least_float32(kernels.whole(current)))
-        scan = self.scan(layer.neuron, current, inputs.num_steps, state, membrane, margin)
+        steps = inputs.num_steps - layer.synapse.reach
+        scan = self.scan(layer.neuron, current, steps, state, membrane, margin)
         trace = None if scan.membrane is None else self.trace(scan.membrane)
         train = scan.spikes
         if isinstance(train, Tensor):

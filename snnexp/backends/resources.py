@@ -147,6 +147,11 @@ def plan(layers: Mapping[str, Layer]) -> Plan:
 
 def _refuse_foreign(name: str, synapse: Synapse) -> None:
     parts = synapse.parts if isinstance(synapse, Chain) else {"synapse": synapse}
+    require(
+        synapse.reach == 0,
+        f"synapse: {type(synapse).__name__}, but the chip delays no single connection; choose "
+        "model/delays=learnt",
+    )
     for part, one in parts.items():
         require(
             isinstance(one, Linear | Flatten),

@@ -33,6 +33,7 @@ GIVEN = {
     "model.deep_neuron": ("size", "dt"),
     "model.neuron": ("size", "dt"),
     "model.readout": ("size", "dt"),
+    "model.synapse": ("input_shape", "num_outputs", "dt"),
     "optimizer": ("params",),
     "logger.*": ("save_dir",),
     "trainer": (

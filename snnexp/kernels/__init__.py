@@ -3,6 +3,7 @@
 Everything else in the package works on whole tensors: nobody else loops over time.
 """
 
+from snnexp.kernels.convolution import convolve
 from snnexp.kernels.dispatch import KERNELS, at_least_float32, project, project_events, scan
 from snnexp.kernels.packed import Packed, join
 from snnexp.kernels.projection import Current, Projection, whole
@@ -19,6 +20,7 @@ __all__ = [
     "Scan",
     "State",
     "at_least_float32",
+    "convolve",
     "join",
     "project",
     "project_events",

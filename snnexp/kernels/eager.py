@@ -96,6 +96,7 @@ def backward(
     shape: list[float],
     steps: int,
     lines: int,
+    learns_initial: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The adjoint of `forward`; see `operators.scan_backward`."""
     s = switches
@@ -183,6 +184,7 @@ def backward(
         out = out if lines == steps else out.sum(0, keepdim=True)[:lines]
     if not s.exact:
         back[3] = 0
+    back = back if learns_initial else initial.new_empty(0, *initial.shape[1:])
     return out, initial.new_empty(initial.shape[2], 0), to_table, to_recurrent, back
 
 

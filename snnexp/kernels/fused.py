@@ -11,7 +11,7 @@ from torch import Tensor
 from snnexp.kernels import bits, loops
 from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
 
-ROW = 1024
+ROW = 512
 """Units that go through a step together: about as many, in whole samples."""
 BLOCK = 2048
 """Units that go through time together, about: their state stays in the first-level cache."""
@@ -35,10 +35,10 @@ def forward(
     """All steps from the state `initial` [4 or 5, batch, neuron]; see `operators.scan`."""
     _, batch, size = initial.shape
     new, dtype = initial.new_empty, initial.dtype
-    state = initial.clone(memory_format=torch.contiguous_format)
+    state = new(initial.shape)
     on = switches.spiking
     spikes = new(steps if on and not switches.packed else 0, batch, size)
-    counts = initial.new_zeros(batch, size)
+    counts = new(batch, size)
     margin = new(steps if on and switches.margin else 0, batch, size)
     membrane = new(steps if switches.membrane else 0, batch, size)
     synaptic = new(steps if switches.synaptic else 0, batch, size)
@@ -62,6 +62,7 @@ def forward(
         _flags(switches),
         _numbers(switches, tuple(shape), dtype),
         _none(dtype, 2) if recurrent is None else bordered(recurrent),
+        _first(initial),
         _flat(state),
         words.numpy(),
         _flat(spikes),
@@ -89,18 +90,19 @@ def backward(
     shape: list[float],
     steps: int,
     lines: int,
+    learns_initial: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The adjoint of `forward`; see `operators.scan_backward`."""
     _, batch, size = initial.shape
     words, spikes, margin, history, held = record
-    dtype, zeros = initial.dtype, initial.new_zeros
+    dtype, new = initial.dtype, initial.new_empty
     to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state = gradients
-    state = torch.zeros(initial.shape, dtype=dtype) if to_state is None else to_state.clone()
-    out = initial.new_empty(lines, batch, size) if lines == steps else zeros(lines, batch, size)
+    to_initial = new(len(initial) if learns_initial else 0, batch, size)
+    out = new(lines, batch, size)
+    reads_initial = switches.history or switches.exact or recurrent is not None
     tile, block = _layout(table, batch, recurrent is not None, torch.get_num_threads())
     shares = _use_threads(2 * steps * batch * _width(source, recurrent, size))
     narrow, most = _extent(source)
-    back = _flat(state)
     fan_in = 0 if source.weight is None else source.weight.shape[1]
     tables = tile.dtype
     grads = np.zeros((shares, len(NUMBERS) if switches.history else 0, tile.shape[1]), tables)
@@ -118,7 +120,7 @@ def backward(
         _flags(switches),
         _numbers(switches, tuple(shape), dtype),
         _none(dtype, 2) if recurrent is None else recurrent.contiguous().numpy(),
-        _flat(initial),
+        _flat(initial) if reads_initial else _first(initial),
         words.numpy(),
         _flat(spikes),
         _flat(margin),
@@ -131,17 +133,18 @@ def backward(
         _none(dtype, 2) if to_margin is None else _flat(to_margin),
         _none(dtype, 2) if to_membrane is None else _flat(to_membrane),
         _none(dtype, 2) if to_synaptic is None else _flat(to_synaptic),
-        back,
+        _none(dtype, 2) if to_state is None else _flat(to_state),
+        _flat(to_initial),
         grads,
         to_weight,
         to_recurrent,
         _flat(out),
     )
-    if not switches.exact:
-        back[3] = 0
+    if learns_initial and not switches.exact:
+        to_initial[3] = 0
     by_sample = grads.reshape(shares, grads.shape[1], tile.shape[1] // size, size)
-    to_table = torch.from_numpy(by_sample.sum((0, 2))) if switches.history else zeros(0, size)
-    return out, _sum(to_weight, not narrow), to_table, _sum(to_recurrent, True), state
+    to_table = torch.from_numpy(by_sample.sum((0, 2))) if switches.history else new(0, size)
+    return out, _sum(to_weight, not narrow), to_table, _sum(to_recurrent, True), to_initial
 
 
 def _sum(shares: np.ndarray, turned: bool) -> Tensor:
@@ -340,6 +343,11 @@ def _flat(part: Tensor) -> np.ndarray:
     """[time, unit]: all samples' neurons, one after another."""
     time, batch, size = part.shape
     return part.contiguous().numpy().reshape(time, batch * size) if time else _none(part.dtype, 2)
+
+
+def _first(initial: Tensor) -> np.ndarray:
+    """The state before the first step; of one sample alone where it is that of all."""
+    return _flat(initial if initial.stride(1) else initial[:, :1])
 
 
 def _rows(part: Tensor) -> np.ndarray:

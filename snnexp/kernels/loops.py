@@ -12,6 +12,7 @@ from numba import njit, prange
 
 from snnexp.kernels.bits import (
     FAST,
+    VIEWS,
     add_rows,
     add_to_rows,
     gather_event_rows,
@@ -35,15 +36,15 @@ def _choose(name, kinds):
     """A compiled function that fills `out` by the formula `name` of surrogate number `kind`."""
     if not kinds:
 
-        @njit(fastmath=FAST, error_model="numpy")
+        @njit(fastmath=FAST, **VIEWS)
         def nothing(kind, x, p, q, out):
             pass
 
         return nothing
-    formula = njit(fastmath=FAST, error_model="numpy")(getattr(kinds[0], name))
+    formula = njit(fastmath=FAST, **VIEWS)(getattr(kinds[0], name))
     others = _choose(name, kinds[1:])
 
-    @njit(fastmath=FAST, error_model="numpy")
+    @njit(fastmath=FAST, **VIEWS)
     def fill(kind, x, p, q, out):
         if kind == 0:
             one = x.dtype.type(1)
@@ -55,14 +56,14 @@ def _choose(name, kinds):
     return fill
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _copy(source, target):
     """Shorter code than an assignment to a slice, which checks shapes."""
     for n in range(len(target)):
         target[n] = source[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _clear(target):
     for n in range(len(target)):
         target[n] = 0
@@ -71,7 +72,7 @@ def _clear(target):
 _bump, _rise = _choose("bump", FORMULAS), _choose("rise", FORMULAS)
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _integrate(x, table, flags, v, i, z, q, w):
     """I(t) in place, and w(t); `direct` neurons have i = x, which is left to the last step."""
     a, b, g, c = table[A], table[B], table[G], table[C]
@@ -97,7 +98,7 @@ def _integrate(x, table, flags, v, i, z, q, w):
             w[n] -= g[n] * q[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _adapt(v, z, table, q):
     """Q(t) in place."""
     keep, coupling, jump = table[KEEP], table[FROM_MEMBRANE], table[FROM_SPIKE]
@@ -105,7 +106,7 @@ def _adapt(v, z, table, q):
         q[n] = keep[n] * q[n] + coupling[n] * v[n] + jump[n] * z[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _fire(u, w, table, flags, numbers, z):
     """The spikes; binary ones from w, so that margins u nobody keeps need not be made."""
     zero, one, edge = u.dtype.type(0), u.dtype.type(1), numbers[0]
@@ -121,7 +122,7 @@ def _fire(u, w, table, flags, numbers, z):
             z[n] = one if w[n] - threshold[n] > edge else zero
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _hold(z, r, steps, h, free):
     """Hold back spikes while r > 0; h says where, r goes on. `free`: spikes are measured."""
     zero, one = z.dtype.type(0), z.dtype.type(1)
@@ -134,7 +135,7 @@ def _hold(z, r, steps, h, free):
         r[n] = steps if z[n] > zero else max(r[n] - one, zero)
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _reset(w, z, h, table, hard, held, v):
     """V(t)."""
     if hard:
@@ -150,7 +151,7 @@ def _reset(w, z, h, table, hard, held, v):
             v[n] = w[n] - z[n] * amount[n]
 
 
-@njit(error_model="numpy")
+@njit(**VIEWS)
 def _project(rows, sent, start, channel, weight, feed, narrow, chosen, z, out):
     """The currents of the rows (step, sample) that bits or events cause, to `out` [row, neuron]."""
     if len(start) == 0:
@@ -159,7 +160,7 @@ def _project(rows, sent, start, channel, weight, feed, narrow, chosen, z, out):
         project_event_rows(start, channel, rows, feed, out, chosen)
 
 
-@njit(error_model="numpy")
+@njit(**VIEWS)
 def _gather(rows, sent, start, channel, lines, narrow, total, chosen, z):
     """The gradient of `_project`'s weight from the currents', `lines`."""
     if len(start) == 0:
@@ -168,7 +169,7 @@ def _gather(rows, sent, start, channel, lines, narrow, total, chosen, z):
         gather_event_rows(start, channel, rows, lines, total)
 
 
-@njit(fastmath=FAST, error_model="numpy")
+@njit(fastmath=FAST, **VIEWS)
 def _feed_back(out, weight, z, words, binary, chosen):
     """Add to the currents [sample, neuron] what the spikes of the step before cause."""
     for s in range(len(out)):
@@ -180,7 +181,7 @@ def _feed_back(out, weight, z, words, binary, chosen):
                     _add(z[s, j], weight[j], out[s])
 
 
-@njit(fastmath=FAST, error_model="numpy")
+@njit(fastmath=FAST, **VIEWS)
 def _gather_back(lines, z, words, binary, total, chosen):
     """The gradient [from, to] of `_feed_back`'s weight."""
     for s in range(len(lines)):
@@ -192,25 +193,33 @@ def _gather_back(lines, z, words, binary, total, chosen):
                     _add(z[s, j], lines[s], total[j])
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _add(factor, row, out):
     for n in range(len(out)):
         out[n] += factor * row[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", cache=True)
+@njit(fastmath=FAST, **VIEWS)
+def _begin(low, high, size, initial, state):
+    """The state of the units [low, high) before the first step; `initial` may be one for all."""
+    apart = initial.shape[1] > size
+    for start in range(low, high, size):
+        first, here = start if apart else 0, start - low
+        for part in range(len(state)):
+            _copy(initial[part, first : first + size], state[part, here : here + size])
+
+
+@njit(fastmath=FAST, cache=True, **VIEWS)
 def _forward_block(
-    low, high, steps, size, x, sent, start_of, channel, synapse, feed, narrow, most, table, flags,
-    numbers, weight, state, words, spikes, counts, margin, membrane, synaptic, history, held,
-    measured, given,
+    low, high, steps, size, x, sent, start_of, channel, synapse, feed, narrow, table, flags,
+    numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic, history,
+    held, measured, given, scratch, current, fan, chosen, none,
 ):  # fmt: skip
     """All steps of the units [low, high); see `fused.forward`."""
-    width, kind = table.shape[1], state.dtype
-    w, u, h = np.empty(width, kind), np.empty(width, kind), np.empty(width, kind)
-    current = np.empty((width // size, size), kind)
-    flat = current.reshape(width)
-    chosen, fan = np.empty(max(size, most) + 4, np.int64), np.empty(synapse.shape[1], kind)
-    none = np.empty((0, 0), np.int64)
+    width = table.shape[1]
+    w, u, h, flat = scratch[0], scratch[1], scratch[2], current.reshape(width)
+    _begin(low, high, size, initial, state[:, low:high])
+    _clear(counts[low:high])
     stride = 1 if len(x) > 1 else 0
     spiking, packed, is_given = flags[SPIKING], len(words) > 0, len(given) > 0
     refractory, is_measured = flags[REFRACTORY], len(measured) > 0
@@ -286,20 +295,24 @@ def _forward_block(
 @njit(cache=True, parallel=True)
 def forward(
     block, steps, size, x, sent, start_of, channel, synapse, feed, narrow, most, table, flags,
-    numbers, weight, state, words, spikes, counts, margin, membrane, synaptic, history, held,
-    measured, given,
+    numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic, history,
+    held, measured, given,
 ):  # fmt: skip
     """All blocks of `block` units, shared among numba's threads."""
-    units = state.shape[1]
+    units, width, kind = state.shape[1], table.shape[1], state.dtype
     for b in prange((units + block - 1) // block):
+        scratch, current = np.empty((3, width), kind), np.empty((width // size, size), kind)
+        fan, none = np.empty(synapse.shape[1], kind), np.empty((0, 0), np.int64)
+        chosen = np.empty(max(size, most) + 4, np.int64)
         _forward_block(
             b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of, channel,
-            synapse, feed, narrow, most, table, flags, numbers, weight, state, words, spikes,
-            counts, margin, membrane, synaptic, history, held, measured, given,
+            synapse, feed, narrow, table, flags, numbers, weight, initial, state, words, spikes,
+            counts, margin, membrane, synaptic, history, held, measured, given, scratch, current,
+            fan, chosen, none,
         )  # fmt: skip
 
 
-@njit(fastmath=FAST, error_model="numpy")
+@njit(fastmath=FAST, **VIEWS)
 def _multiply(g, weight, f):
     """F += g W for the samples in g and f, W [from, to]; eight of its rows keep the cores busy."""
     number, size = weight.shape
@@ -316,13 +329,20 @@ def _multiply(g, weight, f):
                     (a * w0[n] + b * w1[n] + c * w2[n] + d * w3[n])
                     + (e * w4[n] + o * w5[n] + p * w6[n] + q * w7[n])
                 )  # fmt: skip
-    for k in range(tail, number):
-        row = weight[k]
+    last, zero = number - 1, g.dtype.type(0)
+    for k in range(tail, number, 4):  # of the last rows some may not be there
+        w0, w1, w2 = weight[k], weight[min(k + 1, last)], weight[min(k + 2, last)]
+        w3 = weight[min(k + 3, last)]
         for s in range(len(f) // size):
-            _add(g[s * number + k], row, f[s * size : (s + 1) * size])
+            start, out = s * number + k, f[s * size : (s + 1) * size]
+            a, b = g[start], g[start + 1] if k < last else zero
+            c = g[start + 2] if k + 1 < last else zero
+            d = g[start + 3] if k + 2 < last else zero
+            for n in range(size):
+                out[n] += (a * w0[n] + b * w1[n]) + (c * w2[n] + d * w3[n])
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, given):
     """Gradients of `NUMBERS` from one step; vb is v's before the reset's derivative."""
     m = len(wb)
@@ -357,7 +377,7 @@ def _add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, gi
                     ta[n] -= vb[n] * k[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _add_adaptation(grads, qb, k, v, kept_q, wb):
     """Gradients of the adaptation's numbers, and the gain's part of it, from one step."""
     gg, keep, coupling, jump = grads[G], grads[KEEP], grads[FROM_MEMBRANE], grads[FROM_SPIKE]
@@ -372,7 +392,7 @@ def _add_adaptation(grads, qb, k, v, kept_q, wb):
         jump[n] += qb[n] * k[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _adapt_back(table, wb, qb):
     """The gradient of q's value of the step before."""
     keep, g = table[KEEP], table[G]
@@ -380,13 +400,13 @@ def _adapt_back(table, wb, qb):
         qb[n] = keep[n] * qb[n] - g[n] * wb[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _plus_product(row, factor, other):
     for n in range(len(row)):
         row[n] += factor[n] * other[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _spike_back(u, k, h, table, flags, numbers, given, v, f, s, ub):
     """Through the reset and the spike: v becomes the gradient of w but for u's part, ub is u's."""
     one = u.dtype.type(1)
@@ -415,7 +435,7 @@ def _spike_back(u, k, h, table, flags, numbers, given, v, f, s, ub):
         ub[n] = f[n] * s[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _moved_back(drive, before, k, h, table, held, v, f, d, ub):
     """As `eager._moved_back`; v becomes the gradient of w but for a spike's part, ub is that."""
     zero, one, flattest = v.dtype.type(0), v.dtype.type(1), v.dtype.type(FLATTEST)
@@ -437,7 +457,7 @@ def _moved_back(drive, before, k, h, table, held, v, f, d, ub):
         d[n] = kept + before[n] * f[n]
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _current_back(table, flags, plain, used, w, v, i, f, out):
     """Through w and i: the gradient of x, and those of the v, i and z of the step before.
 
@@ -470,7 +490,7 @@ def _current_back(table, flags, plain, used, w, v, i, f, out):
         _clear(f)
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _spikes_of(t, first, last, size, words, spikes, k):
     """The spikes of step t, from bits or as they stand."""
     if len(words) > 0:
@@ -480,7 +500,7 @@ def _spikes_of(t, first, last, size, words, spikes, k):
         _copy(spikes[t, first * size : last * size], k)
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _spikes_before(t, first, last, size, words, spikes, initial, k):
     """Those of the step before t."""
     if t == 0 or len(words) + len(spikes) == 0:
@@ -489,7 +509,7 @@ def _spikes_before(t, first, last, size, words, spikes, initial, k):
         _spikes_of(t - 1, first, last, size, words, spikes, k[: (last - first) * size])
 
 
-@njit(fastmath=FAST, error_model="numpy", forceinline=True)
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _plus(row, grads, t, start, end):
     """Add a step's gradients where there are any."""
     if len(grads) > 0:
@@ -498,16 +518,14 @@ def _plus(row, grads, t, start, end):
             row[n] += g[n]
 
 
-@njit(fastmath=FAST, error_model="numpy")
-def _margins(low, high, size, x, table, flags, initial, words, held, margin):
+@njit(fastmath=FAST, **VIEWS)
+def _margins(low, high, size, x, table, flags, words, held, state, w, h, margin):
     """The margins of the units [low, high) again, from a constant current and the known spikes.
 
-    Not of adaptive neurons.
+    Not of adaptive neurons. state: theirs before the first step, of which nothing is left; w, h:
+    to work with.
     """
-    width, kind = table.shape[1], initial.dtype
-    w, h = np.empty(width, kind), np.zeros(width, kind)
-    state = initial[:3, low:high].copy()
-    threshold = table[THRESHOLD]
+    width, threshold = table.shape[1], table[THRESHOLD]
     for t in range(len(margin)):
         for start in range(low, high, width):
             end = min(high, start + width)
@@ -524,40 +542,33 @@ def _margins(low, high, size, x, table, flags, initial, words, held, margin):
             _reset(wm, z, hm, table, flags[HARD], flags[REFRACTORY] > 0, v)
 
 
-@njit(fastmath=FAST, error_model="numpy", cache=True)
+@njit(fastmath=FAST, cache=True, **VIEWS)
 def _backward_block(
-    low, high, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
-    initial, words, spikes, margin, history, held, given, to_spikes, behind, to_counts,
-    to_margin, to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
+    low, high, steps, size, x, sent, start_of, channel, narrow, table, flags, numbers, weight,
+    initial, words, spikes, margin, again, history, held, given, to_spikes, behind, to_counts,
+    to_margin, to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out, scratch, kept_i,
+    lines, fan, chosen, none,
 ):  # fmt: skip
-    """The adjoint of `_forward_block`, backwards through the same steps; see `fused.backward`."""
-    width, kind = table.shape[1], state.dtype
-    s, k, h = np.empty(width, kind), np.zeros(width, kind), np.zeros(width, kind)
-    ub, wb, vb, kept_z = (
-        np.zeros(width, kind), np.empty(width, kind), np.empty(width, kind), np.zeros(width, kind),
-    )  # fmt: skip
-    kept_i = np.zeros((2, width), kind)
-    lines = np.empty(((high - low) // size, size), kind)
-    latest = lines.reshape(high - low)
-    chosen = np.empty(max(size, most) + 4, np.int64)
-    none = np.empty((0, 0), np.int64)
-    fan = np.empty((4, to_synapse.shape[1] if narrow else 0), kind)
+    """The adjoint of `_forward_block`, backwards through the same steps; see `fused.backward`.
+
+    state: gradients of this block's, from the last step's to the first's. again: whether `margin`
+    is of this block alone.
+    """
+    width, latest = table.shape[1], lines.reshape(high - low)
+    s, k, h, ub = scratch[0], scratch[1], scratch[2], scratch[3]
+    wb, vb, kept_z = scratch[4], scratch[5], scratch[6]
     spiking, recurrent, learning = flags[SPIKING], len(weight) > 0, len(history) > 0
-    packed = len(words) > 0
-    again = spiking and len(margin) == 0 and not flags[EXACT]
-    offset = low if again else 0
-    if again:
-        margin = np.empty((steps, high - low), kind)
-        _margins(low, high, size, x, table, flags, initial, words, held, margin)
+    packed, offset, batch = len(words) > 0, low if again else 0, words.shape[1]
     for t in range(steps - 1, -1, -1):
         for start in range(low, high, width):
             end = min(high, start + width)
             first, last, m = start // size, end // size, end - start
-            v, i, f = state[0, start:end], state[1, start:end], state[2, start:end]
+            here = slice(start - low, end - low)
+            v, i, f = state[0, here], state[1, here], state[2, here]
             um, km, hm, wm = ub[:m], k[:m], h[:m], wb[:m]
             if not flags[BEFORE]:
                 _plus(v, to_membrane, t, start, end)
-            q = state[4 if flags[ADAPTIVE] else 3, start:end]
+            q = state[4 if flags[ADAPTIVE] else 3, here]
             if flags[ADAPTIVE]:
                 _plus_product(v, q, table[FROM_MEMBRANE])
             vm = vb[:m]
@@ -590,7 +601,7 @@ def _backward_block(
                     _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
                     row = t - 1 if flags[DELAYED] else t
                     drive = margin[row, start:end] if row >= 0 else initial[1, start:end]
-                    shift, held_back = state[3, start:end], flags[REFRACTORY] > 0
+                    shift, held_back = state[3, here], flags[REFRACTORY] > 0
                     _moved_back(drive, kept_z[:m], km, hm, table, held_back, v, f, shift, um)
                 else:
                     u = margin[t, start - offset : end - offset]
@@ -603,7 +614,7 @@ def _backward_block(
             if flags[BEFORE]:
                 _plus(wm, to_membrane, t, start, end)
             _plus(i, to_synaptic, t, start, end)
-            gt = latest[start - low : end - low]
+            gt = latest[here]
             plain = flags[DIRECT] and t < steps - 1 and len(to_synaptic) == 0  # i carries nothing
             _current_back(table, flags, plain, recurrent or t == 0, wm, v, i, f, gt)
             if plain:
@@ -620,40 +631,59 @@ def _backward_block(
                     _add_adaptation(block, q, km, history[0, t, start:end], kept_q, wm)
             if flags[ADAPTIVE]:
                 _adapt_back(table, wm, q)
-            here = lines[first - low // size : last - low // size]
+            every = lines[first - low // size : last - low // size]
             if to_synapse.size > 0:
-                rows = t * (state.shape[1] // size) + first
+                rows = t * batch + first
                 bits = sent[t, first:last] if len(sent) > 0 else none
-                _gather(rows, bits, start_of, channel, here, narrow, to_synapse, chosen, fan)
+                _gather(rows, bits, start_of, channel, every, narrow, to_synapse, chosen, fan)
             if recurrent:
                 z = initial[2, start:end] if t == 0 or packed else spikes[t - 1, start:end]
                 bits = words[t - 1, first:last] if packed and t > 0 else none
                 before = z.reshape(last - first, size)
-                _gather_back(here, before, bits, packed and t > 0, to_weight, chosen)
-            if len(out) == steps:
-                _copy(gt, out[t, start:end])
+                _gather_back(every, before, bits, packed and t > 0, to_weight, chosen)
+            if len(out) == steps or (len(out) > 0 and t == steps - 1):
+                _copy(gt, out[min(t, len(out) - 1), start:end])
             elif len(out) > 0:
                 total = out[0, start:end]
                 for n in range(m):
                     total[n] += gt[n]
         if recurrent:
-            _multiply(latest, weight, state[2, low:high])
+            _multiply(latest, weight, state[2])
 
 
 @njit(cache=True, parallel=True)
 def backward(
     block, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
     initial, words, spikes, margin, history, held, given, to_spikes, behind, to_counts,
-    to_margin, to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out,
+    to_margin, to_membrane, to_synaptic, to_state, to_initial, grads, to_synapse, to_weight, out,
 ):  # fmt: skip
     """All blocks in as many shares as there are tables of `grads`, `to_synapse`, `to_weight`."""
-    units, shares = state.shape[1], len(grads)
-    blocks = (units + block - 1) // block
+    units, shares = words.shape[1] * size, len(grads)
+    blocks, width, kind = (units + block - 1) // block, table.shape[1], table.dtype
+    again = flags[SPIKING] and len(margin) == 0 and not flags[EXACT]
     for share in prange(shares):
+        scratch, kept_i = np.zeros((7, width), kind), np.zeros((2, width), kind)
+        fan = np.empty((4, to_synapse.shape[2] if narrow else 0), kind)
+        chosen, none = np.empty(max(size, most) + 4, np.int64), np.empty((0, 0), np.int64)
         for b in range(share * blocks // shares, (share + 1) * blocks // shares):
+            low, high = b * block, min(units, (b + 1) * block)
+            lines, kept = np.empty(((high - low) // size, size), kind), margin
+            state = np.zeros((4 + flags[ADAPTIVE], high - low), kind)
+            for part in range(len(to_state)):
+                _copy(to_state[part, low:high], state[part])
+            if again:
+                kept = np.empty((steps, high - low), kind)
+                before = np.empty((3, high - low), kind)
+                _begin(low, high, size, initial, before)
+                _margins(
+                    low, high, size, x, table, flags, words, held, before, scratch[0], scratch[2],
+                    kept,
+                )  # fmt: skip
             _backward_block(
-                b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of, channel,
-                narrow, most, table, flags, numbers, weight, initial, words, spikes, margin,
-                history, held, given, to_spikes, behind, to_counts, to_margin, to_membrane,
-                to_synaptic, state, grads[share], to_synapse[share], to_weight[share], out,
+                low, high, steps, size, x, sent, start_of, channel, narrow, table, flags, numbers,
+                weight, initial, words, spikes, kept, again, history, held, given, to_spikes,
+                behind, to_counts, to_margin, to_membrane, to_synaptic, state, grads[share],
+                to_synapse[share], to_weight[share], out, scratch, kept_i, lines, fan, chosen, none,
             )  # fmt: skip
+            for part in range(len(to_initial)):
+                _copy(state[part], to_initial[part, low:high])

@@ -181,6 +181,7 @@ def scan_backward(
     steps: int,
     kernel: str,
     lines: int,
+    learns_initial: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The adjoint of `scan`: gradients of current, weight, table, recurrent weight, initial state.
 
@@ -188,17 +189,18 @@ def scan_backward(
     empty; of `exact` neurons the synaptic current), history and held as `scan` filled them.
     to_spikes: with `behind`, the weight of the layer behind, this is the gradient of that layer's
     current. lines: steps of the current's gradient: all, 1 for their sum, or 0 if nobody asks.
+    learns_initial: whether anybody asks for the initial state's gradient.
     """
     gradients = (to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state)
     return _kernel(kernel).backward(
         Source(current, sent, start, weight), table, recurrent, initial, tuple(record), given,
-        gradients, Switches(*switches), shape, steps, lines,
+        gradients, Switches(*switches), shape, steps, lines, learns_initial,
     )  # fmt: skip
 
 
 @scan_backward.fake
 def _(table, current, sent, start, weight, recurrent, initial, record, given, *rest):
-    *_, switches, _shape, _steps, _kernel_name, lines = rest
+    *_, switches, _shape, _steps, _kernel_name, lines, learns_initial = rest
     new = initial.new_empty
     size = initial.shape[2]
     return (
@@ -206,7 +208,7 @@ def _(table, current, sent, start, weight, recurrent, initial, record, given, *r
         new(size, 0 if weight is None else weight.shape[1]),
         new(len(NUMBERS) if Switches(*switches).history else 0, size),
         new(size if recurrent is not None else 0, size),
-        new(initial.shape),
+        new(len(initial) if learns_initial else 0, *initial.shape[1:]),
     )
 
 
@@ -233,11 +235,11 @@ def _scan_backward(ctx: Any, *gradients: Any) -> Any:
     given = (to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, to_state)
     if all(gradient is None for gradient in given):
         return (None,) * 14
-    _, current, _, _, link, *_ = ctx.needs_input_grad
+    _, current, _, _, link, _, _, learns_initial, *_ = ctx.needs_input_grad
     lines = 1 if ctx.static else ctx.rest[2] if current or link else 0
     out, to_weight, to_table, to_recurrent, to_initial = scan_backward(
         table, static, sent, start, weight, recurrent, initial, record, ctx.given, *given,
-        *ctx.rest, lines,
+        *ctx.rest, lines, learns_initial,
     )  # fmt: skip
     return (
         to_table if to_table.shape[0] else None,
@@ -247,7 +249,7 @@ def _scan_backward(ctx: Any, *gradients: Any) -> Any:
         product(out, weight) if link else None,
         None if weight is None else to_weight,
         None if recurrent is None else to_recurrent,
-        to_initial,
+        to_initial if learns_initial else None,
         *(None,) * 6,
     )
 

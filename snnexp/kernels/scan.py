@@ -93,12 +93,13 @@ class NeuronParameters:
 
     def at_rest(self, like: Tensor, batch: int, size: int) -> Tensor:
         """The state before the first step, in the precision of `like`."""
-        state = like.new_zeros(4 + self.adaptive, batch, size)
+        state = like.new_zeros(4 + self.adaptive, 1, 1)
         if isinstance(self.rest, Tensor):
-            return torch.cat([state[:1] + self.rest, state[1:]])
-        if self.rest:
+            rows = state.expand(-1, 1, size)
+            state = torch.cat([rows[:1] + self.rest, rows[1:]])
+        elif self.rest:
             state[0] = self.rest
-        return state
+        return state.expand(-1, batch, size)
 
     def table(self, like: Tensor, size: int) -> Tensor:
         """`NUMBERS` by neuron, [number, neuron], in the precision of `like`."""

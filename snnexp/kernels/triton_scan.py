@@ -104,6 +104,7 @@ def backward(
     shape: list[float],
     steps: int,
     lines: int,
+    learns_initial: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The adjoint of `forward`; see `operators.scan_backward`."""
     s, initial = switches, initial.contiguous()
@@ -137,6 +138,7 @@ def backward(
         out = total[None]
     elif lines == 0 or out is None:
         out = initial.new_empty(0, batch, size)
+    to_initial = to_initial if learns_initial else initial.new_empty(0, batch, size)
     return out, initial.new_empty(size, 0), to_table.sum(1), to_recurrent, to_initial
 
 

@@ -12,7 +12,9 @@ from snnexp.kernels.surrogates import (
 )
 from snnexp.models.adaptive import AdLIF, BiasedLI, RangeLI, SEAdLIF
 from snnexp.models.architectures import ConvNetwork, DeepNetwork
+from snnexp.models.delayed import DelayedLinear
 from snnexp.models.delays import Delay, FixedDelay, LearntDelay
+from snnexp.models.fluctuation import Fluctuation
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.initializers import Kaiming, Normal, Orthogonal
 from snnexp.models.network import Layer, Network
@@ -41,9 +43,11 @@ __all__ = [
     "CubaLIF",
     "DeepNetwork",
     "Delay",
+    "DelayedLinear",
     "Exponential",
     "FixedDelay",
     "Flatten",
+    "Fluctuation",
     "Gaussian",
     "Haiku",
     "Kaiming",

@@ -7,7 +7,7 @@ from torch import nn
 
 from snnexp.checks import require, require_whole
 from snnexp.models.delays import Delay
-from snnexp.models.network import Backend, Initializer, Network
+from snnexp.models.network import Backend, Initializer, LayerInitializer, Network, dense
 from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Chain, Linear, Synapse, require_free
 
@@ -27,21 +27,23 @@ class DeepNetwork(Network):
         neuron: Callable[..., Neuron],
         deep_neuron: Callable[..., Neuron],
         readout: Callable[..., Neuron],
-        init: Initializer,
+        init: Initializer | LayerInitializer,
         delays: Callable[..., Delay] | None = None,
         norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
+        synapse: Callable[..., Synapse] | None = None,
     ):
         require_whole(1, depth=depth, width=width)
+        connect = partial(synapse, dt=dt) if synapse is not None else Linear
         hidden = {
             f"hidden{index}": (
-                partial(Linear, num_outputs=width),
+                partial(connect, num_outputs=width),
                 neuron if index == 1 else deep_neuron,
             )
             for index in range(1, depth + 1)
         }
-        shape = (num_inputs,)
-        self._build(shape, num_outputs, hidden, readout, dt, backend, init, delays, norm, dropout)
+        out = (partial(connect, num_outputs=num_outputs), readout)
+        self._build((num_inputs,), hidden, out, dt, backend, init, delays, norm, dropout)
 
 
 class ConvNetwork(Network):
@@ -63,20 +65,19 @@ class ConvNetwork(Network):
         hidden: Mapping[str, Mapping[str, Callable[..., Synapse]]],
         neuron: Callable[..., Neuron],
         readout: Callable[..., Neuron],
-        init: Initializer,
+        init: Initializer | LayerInitializer,
         delays: Callable[..., Delay] | None = None,
         norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
     ):
         require(
             norm is None,
-            "norm: each neuron's own, where images want one of each channel; set model/norm=null",
+            "norm: each neuron's own, where images want one of each channel; set model.norm=null",
         )
         require(len(hidden) > 0, "hidden: {}; give at least one layer")
         require("readout" not in hidden, "hidden.readout: the readout is always there; rename it")
         for name in hidden:
             require_free(name)
         layers = {name: (partial(Chain, parts=parts), neuron) for name, parts in hidden.items()}
-        self._build(
-            input_shape, num_outputs, layers, readout, dt, backend, init, delays, None, dropout
-        )
+        out = (partial(dense, num_outputs=num_outputs), readout)
+        self._build(input_shape, layers, out, dt, backend, init, delays, None, dropout)

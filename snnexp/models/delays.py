@@ -86,10 +86,10 @@ class LearntDelay(Delay):
 
     @property
     def seconds(self) -> Float[Tensor, " channel"]:  # type: ignore[override]
-        return self.longest * _Within.apply(self.share)
+        return self.longest * Within.apply(self.share)
 
 
-class _Within(torch.autograd.Function):
+class Within(torch.autograd.Function):
     """Clamped to [0, 1]; a gradient passes unless descent would lead on outwards."""
 
     @staticmethod

@@ -23,6 +23,10 @@ SEGMENT = 500
 """Steps that go through all layers together, at most: what only lives for a layer stays small."""
 
 
+Parts = tuple[Callable[..., Synapse], Callable[..., Neuron]]
+"""Factories of a layer's synapse and neuron."""
+
+
 @runtime_checkable
 class Backend(Protocol):
     """How a network is run: hooks that the ideal backend leaves at what they say.
@@ -62,7 +66,10 @@ class Backend(Protocol):
         membrane: bool,
         margin: bool,
     ) -> tuple[LayerActivity, State]:
-        """The layer as the device runs it, by the three hooks below."""
+        """The layer as the device runs it, by the three hooks below.
+
+        The first `layer.synapse.reach` steps of the inputs are the past.
+        """
         ...
 
     def delayed(self, sent: Inputs | Train, arrived: Dense, seconds: Tensor) -> Dense:
@@ -102,6 +109,13 @@ class Initializer(Protocol):
     ) -> None: ...
 
 
+@runtime_checkable
+class LayerInitializer(Protocol):
+    """Draws all of a layer's weights, with its neurons in view; `index` counts from the input."""
+
+    def fill_layer(self, layer: "Layer", index: int) -> None: ...
+
+
 class Layer(nn.Module):
     """A synapse and the neurons that it drives.
 
@@ -137,10 +151,12 @@ class Network(nn.Module):
     """Hidden layers of one kind of neuron and a readout: (inputs, state) -> (Activity, state).
 
     neuron, readout, delays: factories that take `size` and `dt`, in s; delays None: there are none.
-    init: draws the weights of one layer after another, the synapse's before the recurrent ones.
+    init: draws the weights of one layer after another, the synapse's before the recurrent ones; a
+    `LayerInitializer` sees the neurons too.
     norm: factory of what normalizes each layer's current, which takes `size`; None: nothing does.
     dropout: share of hidden spikes that the next layer does not see in training; the others count
-    for more.
+    for more. synapse: factory of each layer's connections, which takes `input_shape`, `num_outputs`
+    and `dt`; None: dense ones without delays.
     """
 
     def __init__(
@@ -153,40 +169,40 @@ class Network(nn.Module):
         hidden_sizes: Sequence[int],
         neuron: Callable[..., Neuron],
         readout: Callable[..., Neuron],
-        init: Initializer,
+        init: Initializer | LayerInitializer,
         delays: Callable[..., Delay] | None = None,
         norm: Callable[..., nn.Module] | None = None,
         dropout: float = 0.0,
+        synapse: Callable[..., Synapse] | None = None,
     ):
         require(len(hidden_sizes) > 0, "hidden_sizes: []; give at least one layer, such as [120]")
         for size in hidden_sizes:
             require_whole(1, hidden_sizes=size)
+        connect = partial(synapse, dt=dt) if synapse is not None else Linear
         hidden = {
-            f"hidden{index}": (partial(Linear, num_outputs=size), neuron)
+            f"hidden{index}": (partial(connect, num_outputs=size), neuron)
             for index, size in enumerate(hidden_sizes, start=1)
         }
-        self._build(
-            (num_inputs,), num_outputs, hidden, readout, dt, backend, init, delays, norm, dropout
-        )
+        out = (partial(connect, num_outputs=num_outputs), readout)
+        self._build((num_inputs,), hidden, out, dt, backend, init, delays, norm, dropout)
 
     def _build(
         self,
         input_shape: Sequence[int],
-        num_outputs: int,
-        hidden: Mapping[str, tuple[Callable[..., Synapse], Callable[..., Neuron]]],
-        readout: Callable[..., Neuron],
+        hidden: Mapping[str, Parts],
+        readout: Parts,
         dt: float,
         backend: Backend,
-        init: Initializer,
+        init: Initializer | LayerInitializer,
         delays: Callable[..., Delay] | None,
         norm: Callable[..., nn.Module] | None,
         dropout: float,
     ) -> None:
-        """Make the layers: hidden ones from factories of synapse and neuron, then the readout."""
+        """Make the layers from factories of synapse and neuron: hidden ones, then the readout."""
         super().__init__()
         self.backend = backend
         layers: dict[str, Layer] = {}
-        plan = {**hidden, "readout": (partial(_dense, num_outputs=num_outputs), readout)}
+        plan = {**hidden, "readout": readout}
         shape: Sequence[int] = input_shape
         for index, (name, (synapse, neuron)) in enumerate(plan.items()):
             connections = synapse(input_shape=shape)
@@ -197,11 +213,7 @@ class Network(nn.Module):
                 population.spiking or name == "readout",
                 f"neuron: {type(population).__name__} does not spike; it can only be the readout",
             )
-            init.fill(layer.weight, index, len(plan))
-            if population.recurrent is not None:
-                init.fill(population.recurrent, index, len(plan), recurrent=True)
-                if not population.autapses:
-                    population.recurrent.data.fill_diagonal_(0)
+            _draw(layer, init, index, len(plan))
         self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
         if delays is not None:
             self._delay(delays, dt)
@@ -219,6 +231,11 @@ class Network(nn.Module):
         for index, layer in enumerate(self.layers.values()):
             layer.norm = None if norm is None else norm(size=layer.neuron.size)
             layer.dropout = dropout if index > 0 else 0.0
+
+    def proceed(self, done: float) -> None:
+        """Called before each epoch of training, with the share of the run that is done."""
+        for layer in self.layers.values():
+            layer.synapse.proceed(done)
 
     def constrain(self) -> None:
         """Keep what learns within its bounds; called after each step of the optimizer."""
@@ -279,9 +296,12 @@ class Network(nn.Module):
                 arrived = self.backend.delayed(flow, arrived, layer.delay.seconds)
             if layer.dropout > 0 and self.training:
                 arrived = Dense(functional.dropout((arrived or flow).dense(), layer.dropout))
-            record, states[name] = layer(
-                arrived or flow, before, self.backend, membrane, record_margin
-            )
+            heard: Inputs | Train = arrived or flow
+            if (reach := layer.synapse.reach) > 0:
+                way = f"{name}_past"
+                heard = _behind(state[way] if state is not None else None, heard, reach)
+                states[way] = heard.spikes[-reach:].clone()  # a view would keep all of it
+            record, states[name] = layer(heard, before, self.backend, membrane, record_margin)
             layers[name] = replace(record, arrived=arrived) if arrived else record
             flow = record.train or flow
         return layers, states
@@ -296,14 +316,42 @@ class Network(nn.Module):
         return matrices
 
     def delays(self) -> dict[str, Tensor]:
-        """Delays in s of what reaches a layer, [channel], by layer; only of those that have any."""
-        found = ((name, layer.delay) for name, layer in self.layers.items())
-        return {name: delay.seconds for name, delay in found if delay is not None}
+        """Delays in s of what reaches a layer, [channel], by layer; only of those that have any.
+
+        Those of single connections, [neuron, channel], as `<layer>_synapse`.
+        """
+        found: dict[str, Tensor | None] = {}
+        for name, layer in self.layers.items():
+            found[name] = None if layer.delay is None else layer.delay.seconds
+            found[f"{name}_synapse"] = layer.synapse.seconds
+        return {name: seconds for name, seconds in found.items() if seconds is not None}
 
 
-def _dense(*, input_shape: Sequence[int], num_outputs: int) -> Synapse:
+def _draw(layer: Layer, init: Initializer | LayerInitializer, index: int, layers: int) -> None:
+    """The initial weights of layer number `index` of so many."""
+    recurrent = layer.neuron.recurrent
+    if isinstance(init, LayerInitializer):
+        init.fill_layer(layer, index)
+    else:
+        init.fill(layer.weight, index, layers)
+        if recurrent is not None:
+            init.fill(recurrent, index, layers, recurrent=True)
+    if recurrent is not None and not layer.neuron.autapses:
+        recurrent.data.fill_diagonal_(0)
+
+
+def dense(*, input_shape: Sequence[int], num_outputs: int) -> Synapse:
     """All to all, from an image or from channels."""
     linear = partial(Linear, num_outputs=num_outputs)
     if len(input_shape) == 1:
         return linear(input_shape=input_shape)
     return Chain(input_shape=input_shape, parts={"flatten": Flatten, "linear": linear})
+
+
+def _behind(past: State | None, flow: Inputs | Train, reach: int) -> Dense:
+    """The last `reach` steps, in which nothing spiked before a run begins, and what follows."""
+    spikes = flow.dense()
+    if past is None:
+        past = spikes.new_zeros(reach, *spikes.shape[1:])
+    assert isinstance(past, Tensor)
+    return Dense(torch.cat([past, spikes]))

@@ -33,6 +33,10 @@ class Synapse(nn.Module):
     """Whether spikes that passed are no longer whole numbers."""
     direct = True
     """Whether what comes in reaches the weights as it is."""
+    reach = 0
+    """Steps of the past that it hears; they precede what it is given."""
+    seconds: Tensor | None = None
+    """Delays of its connections in s, [neuron, channel], if it has any."""
 
     def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int]):
         super().__init__()
@@ -55,6 +59,9 @@ class Synapse(nn.Module):
     def arriving(self, values: Tensor) -> Tensor:
         """Of flat values [sample, channel], what reaches the weights, flat too."""
         return values
+
+    def proceed(self, done: float) -> None:
+        """Called before each epoch of training, with the share of the run that is done."""
 
     def forward(self, inputs: Inputs | Train, weight: Tensor) -> Current:
         """The current that `inputs` causes through `weight`, the one that the backend holds.
@@ -133,6 +140,10 @@ class Chain(Synapse):
             len(weighted) == 1,
             f"hidden: a layer of {', '.join(made) or 'no part'} has {len(weighted)} parts with "
             "weights; give it one, such as Conv2d or Linear",
+        )
+        require(
+            not any(part.reach for part in made.values()),
+            f"hidden: {', '.join(made)}: a synapse with delays stands alone; use model/delays",
         )
         super().__init__(input_shape, shape)
         self.parts = cast(Mapping[str, Synapse], nn.ModuleDict(made))

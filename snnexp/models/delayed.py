@@ -1,0 +1,74 @@
+"""Dense synapses whose connections have delays of their own, which are learnt."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from snnexp import kernels
+from snnexp.checks import require, require_between, require_positive
+from snnexp.inputs import Inputs, Train
+from snnexp.models.delays import Within
+from snnexp.models.synapses import Linear
+
+
+class DelayedLinear(Linear):
+    """x_n(t) = sum_c W_nc sum_k g_nc(k) z_c(t - k): dense connections with learnt delays.
+
+    In training g is a Gaussian over the steps k = 0, 1, ... up to `longest`, round the delay d_nc,
+    of sum 1: g(k) = exp(-(k - d)^2 / 2 w^2) / sum. Its width w is that of all, and falls from
+    widths[0] to widths[1] (s), exponentially over the first share `narrowing` of the epochs; then
+    it stays. In evaluation g is 1 at round(d) and 0 else, so that whole spikes arrive at one step.
+    After Hammouamri, Khalfaoui-Hassani & Masquelier 2023 (DCLS). Learnt is a delay's share of
+    `longest` (s), drawn from U(0, 1), as in `LearntDelay`: at an end of the range a gradient that
+    points outwards is dropped. What would arrive behind the last step is lost.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        dt: float,
+        longest: float,
+        widths: Sequence[float],
+        narrowing: float,
+    ):
+        super().__init__(input_shape=input_shape, num_outputs=num_outputs)
+        self.dt, self.longest = require_positive("s", dt=dt, longest=longest)
+        require(
+            len(widths) == 2 and widths[0] >= widths[1],
+            f"widths: {list(widths)!r} s; give the first and the last, which must not be wider",
+        )
+        require_positive("s", **{f"widths[{i}]": width for i, width in enumerate(widths)})
+        (self.narrowing,) = require_between(0, 1, narrowing=narrowing)
+        self.widths = widths
+        self.width = widths[0]
+        """The present width, in s."""
+        self.reach = round(longest / dt)
+        self.share = nn.Parameter(torch.rand(num_outputs, *input_shape))
+
+    def proceed(self, done: float) -> None:
+        first, last = self.widths
+        fallen = 1.0 if done >= self.narrowing else done / self.narrowing
+        self.width = first * (last / first) ** fallen
+
+    @property
+    def seconds(self) -> Float[Tensor, "neuron channel"]:  # type: ignore[override]
+        """The delays, before rounding to the grid."""
+        return self.longest * Within.apply(self.share)
+
+    def kernel(self) -> Float[Tensor, "step neuron channel"]:
+        """What of a spike arrives after 0, 1, ... steps."""
+        delay = self.seconds / self.dt
+        steps = torch.arange(self.reach + 1, device=delay.device)[:, None, None]
+        if not self.training:
+            return (steps == delay.round()).to(delay.dtype)
+        narrow = self.dt / self.width / math.sqrt(2)
+        return torch.softmax(-(((steps - delay) * narrow) ** 2), 0)
+
+    def forward(self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel"]) -> Tensor:
+        """The current of the steps behind the first `reach`, which are the past."""
+        return kernels.convolve(inputs.dense().to(weight.dtype), self.kernel() * weight)
