@@ -25,6 +25,7 @@ def load(name):
 
 
 summarize, compare, reproduce = load("summarize"), load("compare"), load("reproduce")
+frontier = load("frontier")
 robustness, overlay = load("robustness"), load("overlay")
 
 
@@ -590,3 +591,15 @@ def test_overlay_refuses(tmp_path, capsys, arguments, message):
     assert overlay.main([*words, "--plot", str(plot)]) == 2
     assert message in capsys.readouterr().err
     assert not plot.exists()
+
+
+def test_the_frontier_is_drawn_from_completed_trials(tmp_path, capsys):
+    table, picture = tmp_path / "trials.csv", tmp_path / "front.svg"
+    head = f"state,{frontier.ACCURACY},{frontier.OPERATIONS},model.hidden_sizes.0\n"
+    table.write_text(head + "COMPLETE,0.98,2000,60\nCOMPLETE,0.95,1000,30\nFAIL,,,90\n")
+    trials = frontier.read(table, "model.hidden_sizes.0")
+    assert [row["model.hidden_sizes.0"] for row in trials] == ["30", "60"]  # by operations
+    assert frontier.main([f"code={table}", "--figure", str(picture)]) == 0
+    assert "code" in picture.read_text()
+    assert frontier.main([str(table), "--beside", "seed", "--figure", str(picture)]) == 2
+    assert "no completed trials with seed" in capsys.readouterr().err
