@@ -68,6 +68,26 @@ class ChannelShift:
         return _move(r, r.channel + shift[r.sample.long()])
 
 
+class ChannelStretch:
+    """Each sample's channels multiplied by a factor of its own, log-uniform in [1 / most, most].
+
+    About their middle. An event lies anywhere within its channel, so that channels that grow apart
+    leave no gaps. After the warped frequencies of Jaitly & Hinton 2013.
+    """
+
+    def __init__(self, *, most: float):
+        require(most > 1, f"most: {most!r}; it must be a number above 1")
+        (self.most,) = require_positive(most=most)
+
+    def __call__(self, recordings: Recordings, generator: torch.Generator) -> Recordings:
+        r = recordings
+        power = _uniform(-1, 1, r.batch_size, r.time, generator)
+        within = torch.rand(len(r.time), generator=generator, device=r.time.device)
+        middle = r.num_channels / 2
+        place = (r.channel + within - middle) * (self.most**power)[r.sample.long()] + middle
+        return _move(r, place.floor().int())
+
+
 class ChannelJitter:
     """Each event moved by a normally distributed number of channels, rounded; `std` in channels."""
 

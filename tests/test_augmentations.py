@@ -57,6 +57,22 @@ def test_channel_shift_has_a_number_for_each_sample_and_loses_what_leaves(made):
     assert draws.unique().numel() > 2
 
 
+def test_channel_stretch_is_one_factor_a_sample_about_the_middle(made):
+    """Events spread evenly within their channel: they land where the factor puts it, no further."""
+    stretched = drawn("ChannelStretch", made, most=1.3)
+    rng = torch.Generator().manual_seed(0)
+    factor = 1.3 ** (2 * torch.rand(BATCH, generator=rng) - 1)[made.sample.long()]
+    low = (made.channel - 25) * factor + 25
+    high = (made.channel + 1 - 25) * factor + 25
+    kept, moved = left(stretched), stretched.channel
+    assert (moved[kept] >= low[kept].floor()).all() and (moved[kept] <= high[kept].ceil()).all()
+    assert not kept[(high < 0) | (low >= CHANNELS)].any() and not kept.all()
+    assert kept[(low >= 0) & (high < CHANNELS)].all()
+    grown = kept & (factor > 1.1)
+    assert moved[grown].unique().numel() == CHANNELS  # no gaps
+    assert factor.unique().numel() > 2
+
+
 def test_channel_jitter_has_the_standard_deviation_asked_for(made):
     middle = Recordings(made.time, torch.full_like(made.channel, 25), made.sample, BATCH, 50, True)
     jittered = drawn("ChannelJitter", middle, std=3.0)
@@ -179,6 +195,7 @@ def test_a_lost_event_stays_lost_and_enters_no_bin(made):
         ("ChannelJitter", {"std": 0.0}),
         ("TimeShift", {"seconds": -0.1}),
         ("TimeStretch", {"most": 1.0}),
+        ("ChannelStretch", {"most": 1.0}),
         ("Dropout", {"probability": 1.1}),
         ("Blend", {"share": 1.1, "kept": 0.5}),
     ],

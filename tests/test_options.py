@@ -69,6 +69,12 @@ FEW = ("batch_size=8", "eval_batch_size=8")
 SMALL = ("model.hidden_sizes=[6]", *FEW)
 
 
+SHORT = {
+    "delayed": ("model.synapse.longest=10e-3", "model.synapse.widths=[1e-3,1e-3]"),  # s
+    "tapped": ("model.synapse.taps=3",),
+}
+
+
 def narrow(model, *sizes):
     """A model's layers of these sizes, in its own words; a convolutional one's stay."""
     if model in IMAGES:
@@ -86,8 +92,7 @@ def select(group, option, model="dcls_delays"):
     chosen = f"{group}=[{option}]" if group in SEVERAL else f"{group}={option}"
     if group == "model/synapse":  # an addition: other models do not name it
         added = "" if "synapse" in listed(model) else "+"
-        short = ("model.synapse.longest=10e-3", "model.synapse.widths=[1e-3,1e-3]")  # s
-        return (added + chosen, *short)
+        return (added + chosen, *SHORT[option])
     return ("backend=bss2_mock", chosen) if group.startswith("backend/") else (chosen,)
 
 
@@ -114,7 +119,7 @@ def expected_refusal(cfg):
     if cfg.model.get("synapse") and model is ConvNetwork:
         return r"model\.synapse: unknown key"
     if cfg.backend.get("level") == "chip" and cfg.model.get("synapse"):
-        return r"model\.synapse: DelayedLinear, but the chip delays no single connection"
+        return r"model\.synapse: \w+, but the chip delays no single connection"
     if cfg.backend.get("level") == "chip" and model is ConvNetwork:
         return r"model\.hidden\.conv1\.conv: Conv2d, but the chip has dense synapses alone"
     if cfg.backend.get("level") == "chip" and cfg.model.neuron._target_ not in ON_CHIP:

@@ -12,7 +12,7 @@ from snnexp.kernels.surrogates import (
 )
 from snnexp.models.adaptive import AdLIF, BiasedLI, RangeLI, SEAdLIF
 from snnexp.models.architectures import ConvNetwork, DeepNetwork
-from snnexp.models.delayed import DelayedLinear
+from snnexp.models.delayed import DelayedLinear, TappedLinear
 from snnexp.models.delays import Delay, FixedDelay, LearntDelay
 from snnexp.models.fluctuation import Fluctuation
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
@@ -67,5 +67,6 @@ __all__ = [
     "SuperSpike",
     "Surrogate",
     "Synapse",
+    "TappedLinear",
     "Triangle",
 ]

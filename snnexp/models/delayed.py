@@ -1,4 +1,4 @@
-"""Dense synapses whose connections have delays of their own, which are learnt."""
+"""Dense synapses whose connections have delays of their own, learnt ones or several fixed ones."""
 
 import math
 from collections.abc import Sequence
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from snnexp import kernels
-from snnexp.checks import require, require_between, require_positive
+from snnexp.checks import require, require_between, require_positive, require_whole
 from snnexp.inputs import Inputs, Train
 from snnexp.models.delays import Within
-from snnexp.models.synapses import Linear
+from snnexp.models.synapses import Linear, Synapse
 
 
 class DelayedLinear(Linear):
@@ -72,3 +73,49 @@ class DelayedLinear(Linear):
     def forward(self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel"]) -> Tensor:
         """The current of the steps behind the first `reach`, which are the past."""
         return kernels.convolve(inputs.dense().to(weight.dtype), self.kernel() * weight)
+
+
+class TappedLinear(Synapse):
+    """x_n(t) = sum_c sum_k W_nck z_c(t - k spacing): dense connections through delay lines.
+
+    Each connection has `taps` synapses, k = 0, 1, ... `taps` - 1, with a weight each: the terminals
+    of Bohte, Kok & La Poutre 2002, and a convolution over time. spacing: the delay from one to the
+    next in s, a whole number of steps. What would arrive behind the last step is lost.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        dt: float,
+        taps: int,
+        spacing: float,
+    ):
+        require_whole(1, num_outputs=num_outputs, taps=taps)
+        require(
+            len(input_shape) == 1,
+            f"input_shape: {tuple(input_shape)}, but TappedLinear takes channels, not images",
+        )
+        require_positive("s", dt=dt, spacing=spacing)
+        self.apart = round(spacing / dt)
+        """Steps from one tap to the next."""
+        require(
+            self.apart >= 1 and math.isclose(self.apart * dt, spacing, rel_tol=1e-6),
+            f"spacing: {spacing!r} s is no whole number of steps of {dt!r} s; take a multiple of "
+            "time.dt",
+        )
+        super().__init__(input_shape, (num_outputs,))
+        self.reach = (taps - 1) * self.apart
+        self.weight = nn.Parameter(torch.zeros(num_outputs, input_shape[0], taps))
+
+    def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
+        """What all steps together cause."""
+        assert weight is not None
+        return functional.linear(values, weight.sum(2))
+
+    def forward(self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel tap"]) -> Tensor:
+        """The current of the steps behind the first `reach`, which are the past."""
+        kernel = weight.new_zeros(self.reach + 1, *weight.shape[:2])
+        kernel[:: self.apart] = weight.permute(2, 0, 1)
+        return kernels.convolve(inputs.dense().to(weight.dtype), kernel)

@@ -1,4 +1,4 @@
-"""Delays of single connections: where spikes arrive, the Gaussian and its width, gradients."""
+"""Delays of single connections, learnt and tapped: where spikes arrive, gradients, refusals."""
 
 import math
 import re
@@ -9,11 +9,13 @@ import torch
 
 from snnexp import kernels, synops
 from snnexp.inputs import Dense, Events
-from snnexp.models import DelayedLinear, Network, Normal
+from snnexp.metrics import SynapticOperations
+from snnexp.models import DelayedLinear, Network, Normal, TappedLinear
 from tests.models.made import ideal, li, lif
 
 LONGEST = 8e-3
 delayed = partial(DelayedLinear, longest=LONGEST, widths=[4e-3, 0.5e-3], narrowing=0.25)
+tapped = partial(TappedLinear, taps=4, spacing=2e-3)
 
 
 def synapse_of(steps):
@@ -25,7 +27,7 @@ def synapse_of(steps):
     return made
 
 
-def network(sizes, neuron=lif):
+def network(sizes, neuron=lif, synapse=delayed):
     torch.manual_seed(0)
     return Network(
         num_inputs=sizes[0],
@@ -36,7 +38,7 @@ def network(sizes, neuron=lif):
         neuron=neuron,
         readout=li,
         init=Normal(mean=4.0, std=3.0, fan_in_scaled=True),
-        synapse=delayed,
+        synapse=synapse,
     )
 
 
@@ -133,9 +135,10 @@ def test_a_wide_gaussian_has_the_derivative_of_its_formula():
     assert slope.item() / 8 == pytest.approx(expected.item())
 
 
+@pytest.mark.parametrize("synapse", [delayed, tapped])
 @pytest.mark.parametrize("every", [1, 11])
-def test_segments_of_time_change_neither_values_nor_gradients(every):
-    net, x = network((5, 7, 6, 3)).double(), spikes().double()
+def test_segments_of_time_change_neither_values_nor_gradients(every, synapse):
+    net, x = network((5, 7, 6, 3), synapse=synapse).double(), spikes().double()
     outcomes = []
     for net.backend.checkpoint_every in (None, every):
         for inputs in (Dense(x), Events(*x.nonzero(as_tuple=True), *x.shape)):
@@ -180,3 +183,45 @@ def test_the_network_names_its_delays():
 def test_what_cannot_be_is_refused(changed, message):
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         delayed(input_shape=(3,), num_outputs=2, dt=1e-3, **changed)
+
+
+def test_a_spike_arrives_at_each_tap_with_its_weight():
+    """Sent at step 1, taps two steps apart: it arrives at 1, 3, 5 and 7."""
+    synapse = tapped(input_shape=(2,), num_outputs=3, dt=1e-3)
+    assert synapse.reach == 6
+    synapse.weight.data.normal_()
+    known = torch.zeros(6 + 9, 1, 2)
+    known[6 + 1, 0, 1] = 1
+    current = synapse(Dense(known), synapse.weight)[:, 0]
+    expected = torch.zeros(9, 3)
+    for tap, step in enumerate((1, 3, 5, 7)):
+        expected[step] = synapse.weight[:, 1, tap].detach()
+    torch.testing.assert_close(current, expected)
+
+
+def test_a_spike_counts_at_each_tap():
+    net = network((5, 7, 3), synapse=tapped).eval()
+    x = spikes()
+    activity, _ = net(Dense(x))
+    assert synops.by_layer(activity, net)["hidden1"] == x.sum() * 7 * 4 / 4
+    layer = net.layers["hidden1"]
+    layer.weight.data[0, 0, :3] = 0
+    counter = SynapticOperations(net)
+    counter.update(activity)
+    counts = counter.compute()
+    assert counts["synops_ac/hidden1"] == (x.sum() * 28 - x[..., 0].sum() * 3) / 4
+    assert counts["synops_dense/hidden1"] == len(x) * 5 * 28
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"taps": 0}, "taps: 0; it must be a whole number of at least 1"),
+        ({"spacing": 1.5e-3}, "spacing: 0.0015 s is no whole number of steps of 0.001 s"),
+        ({"spacing": 0.0}, "spacing: 0.0 s; it must be a finite number above 0"),
+        ({"input_shape": (1, 4, 4)}, "input_shape: (1, 4, 4), but TappedLinear takes channels"),
+    ],
+)
+def test_taps_that_cannot_be_are_refused(changed, message):
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        tapped(**{"input_shape": (3,), "num_outputs": 2, "dt": 1e-3} | changed)
