@@ -130,24 +130,30 @@ class _Synops(Regularizer):
         require(unit > 0, f"of: {self.of}: no operations there, so that no target follows")
         self.wanted = self.target * unit
 
-    def share(self, activity: Activity, network: Network) -> Float[Tensor, ""]:
-        """S / S*."""
+    def excess(self, activity: Activity, network: Network) -> Float[Tensor, ""]:
+        """S - S*."""
         assert self.wanted is not None
-        return synops.total(activity, network) / self.wanted
+        return synops.total(activity, network) - self.wanted
+
+    @property
+    def weight(self) -> float:
+        """By what the square of the excess is multiplied."""
+        assert self.wanted is not None
+        return self.factor / self.wanted**2
 
 
 class SynopsTarget(_Synops):
     """factor (S* - S)^2 / S*^2, from both sides (sinabs' tutorial)."""
 
     def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
-        return self.factor * (1 - self.share(activity, network)).square()
+        return self.weight * self.excess(activity, network).square()
 
 
 class SynopsBudget(_Synops):
     """factor relu(S / S* - 1)^2: what is below the budget costs nothing."""
 
     def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
-        return self.factor * (self.share(activity, network) - 1).relu().square()
+        return self.weight * self.excess(activity, network).relu().square()
 
 
 def _synops_of(folder: str) -> float:

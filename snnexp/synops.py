@@ -22,7 +22,11 @@ def by_layer(activity: Activity, network: Network) -> dict[str, Float[Tensor, ""
     flow: Flow = activity.inputs
     for name, layer in network.layers.items():
         counts = sums(activity.layers[name].arrived or flow)
-        found[name] = (counts @ layer.synapse.fanout.to(counts)).mean()
+        synapse = layer.synapse
+        if synapse.even_fanout is not None:  # spares a small step of training a tenth
+            found[name] = counts.mean() * (synapse.even_fanout * counts.shape[1])
+        else:
+            found[name] = (counts @ synapse.fanout.to(counts)).mean()
         train = activity.layers[name].train
         if train is None:
             break
@@ -35,7 +39,8 @@ def by_layer(activity: Activity, network: Network) -> dict[str, Float[Tensor, ""
 
 def total(activity: Activity, network: Network) -> Float[Tensor, ""]:
     """Operations of a sample in all layers and steps, mean over the batch."""
-    return torch.stack(list(by_layer(activity, network).values())).sum()
+    first, *others = by_layer(activity, network).values()
+    return sum(others, first)
 
 
 def sums(flow: Flow) -> Float[Tensor, "batch channel"]:

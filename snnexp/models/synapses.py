@@ -89,6 +89,12 @@ class Synapse(nn.Module):
         assert self.core.weight is not None
         return self.connections(torch.ones_like(self.core.weight))
 
+    @cached_property
+    def even_fanout(self) -> float | None:
+        """The `fanout` of each input, where all have the same."""
+        low, high = self.fanout.aminmax()
+        return float(low) if low == high else None
+
 
 class Linear(Synapse):
     """Dense connections: x(t) = W z(t), W [neuron, channel]."""
