@@ -4,7 +4,6 @@ As sinabs counts them (`fanout` in `docs/synops.md`): whatever the weights are, 
 multiplicity, analog values with their size, average pooling of spikes as a sum.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 

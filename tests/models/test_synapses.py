@@ -111,3 +111,9 @@ def test_a_1x1_image_is_a_dense_layer():
     membranes = [one(inputs)[0].readout.membrane for one in (net, same)]
     assert membranes[0].any()
     torch.testing.assert_close(*membranes)
+
+
+def test_fanouts_are_even_where_every_input_leads_to_as_many_neurons():
+    """A convolution without padding reaches inputs at the edge less often."""
+    assert Linear(input_shape=(5,), num_outputs=7).even_fanout == 7
+    assert conv()(input_shape=SHAPE).even_fanout is None
