@@ -114,7 +114,9 @@ class TappedLinear(Synapse):
         assert weight is not None
         return functional.linear(values, weight.sum(2))
 
-    def forward(self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel tap"]) -> Tensor:
+    def forward(
+        self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel tap"]
+    ) -> Tensor:
         """The current of the steps behind the first `reach`, which are the past."""
         kernel = weight.new_zeros(self.reach + 1, *weight.shape[:2])
         kernel[:: self.apart] = weight.permute(2, 0, 1)
