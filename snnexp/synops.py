@@ -22,7 +22,7 @@ def by_layer(activity: Activity, network: Network) -> dict[str, Float[Tensor, ""
     for name, layer in network.layers.items():
         counts = sums(activity.layers[name].arrived or flow)
         synapse = layer.synapse
-        if synapse.even_fanout is not None:  # spares a small step of training a tenth
+        if synapse.even_fanout is not None:  # spares a training step of 1 ms a twentieth
             found[name] = counts.mean() * (synapse.even_fanout * counts.shape[1])
         else:
             found[name] = (counts @ synapse.fanout.to(counts)).mean()
