@@ -68,23 +68,32 @@ class ChannelShift:
         return _move(r, r.channel + shift[r.sample.long()])
 
 
-class ChannelStretch:
+class _Stretch:
+    """A factor for each sample, log-uniform in [1 / most, most]."""
+
+    def __init__(self, *, most: float):
+        require(most > 1, f"most: {most!r}; it must be a number above 1")
+        (self.most,) = require_positive(most=most)
+
+    def factors(self, r: Recordings, generator: torch.Generator) -> Float[Tensor, " event"]:
+        """Each event's, that of its sample."""
+        power = _uniform(-1, 1, r.batch_size, r.time, generator)
+        return (self.most**power)[r.sample.long()]
+
+
+class ChannelStretch(_Stretch):
     """Each sample's channels multiplied by a factor of its own, log-uniform in [1 / most, most].
 
     About their middle. An event lies anywhere within its channel, so that channels that grow apart
     leave no gaps. After the warped frequencies of Jaitly & Hinton 2013.
     """
 
-    def __init__(self, *, most: float):
-        require(most > 1, f"most: {most!r}; it must be a number above 1")
-        (self.most,) = require_positive(most=most)
-
     def __call__(self, recordings: Recordings, generator: torch.Generator) -> Recordings:
         r = recordings
-        power = _uniform(-1, 1, r.batch_size, r.time, generator)
+        factor = self.factors(r, generator)
         within = torch.rand(len(r.time), generator=generator, device=r.time.device)
         middle = r.num_channels / 2
-        place = (r.channel + within - middle) * (self.most**power)[r.sample.long()] + middle
+        place = (r.channel + within - middle) * factor + middle
         return _move(r, place.floor().int())
 
 
@@ -112,17 +121,11 @@ class TimeShift:
         return replace(r, time=r.time + shift[r.sample.long()])
 
 
-class TimeStretch:
+class TimeStretch(_Stretch):
     """Each sample's times multiplied by a factor of its own, log-uniform in [1 / most, most]."""
 
-    def __init__(self, *, most: float):
-        require(most > 1, f"most: {most!r}; it must be a number above 1")
-        (self.most,) = require_positive(most=most)
-
     def __call__(self, recordings: Recordings, generator: torch.Generator) -> Recordings:
-        r = recordings
-        power = _uniform(-1, 1, r.batch_size, r.time, generator)
-        return replace(r, time=r.time * (self.most**power)[r.sample.long()])
+        return replace(recordings, time=recordings.time * self.factors(recordings, generator))
 
 
 class Dropout:

@@ -225,13 +225,18 @@ def test_every_pair_trains_with_no_further_key(model, dataset):
 
 @pytest.mark.parametrize("experiment", OPTIONS["experiment"])
 def test_every_experiment_can_be_run(experiment):
-    config.check(compose([f"experiment={experiment}"]))
+    """And says what it should score, but for a range of learning rates, which scores nothing."""
+    cfg = compose([f"experiment={experiment}"])
+    config.check(cfg)
+    assert ("reference" in cfg) == (experiment != "shd_lr_range")
 
 
 @pytest.mark.parametrize("experiment", experiments())
 def test_every_experiment_trains_a_step(experiment):
     chosen = [f"experiment={experiment}", "batch_size=20"]
-    train_a_step(compose([*chosen, *fewer(compose(chosen).dataset)]))
+    cfg = compose([*chosen, *fewer(compose(chosen).dataset)])
+    _, activity = train_a_step(cfg)
+    assert activity.inputs.num_steps == cfg.time.steps
 
 
 @pytest.mark.parametrize("recurrent", ["false", "true"])
