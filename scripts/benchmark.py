@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     if unknown or given.pairs < 2:
         parser.error(f"workloads are {', '.join(WORKLOADS)}; --pairs is at least 2")
     refuse_device(parser, given)
-    experiment.spare_search_for_gpu()
+    experiment.spare_time()
     kept = "kept" if allocator.keep_memory() else "given back"
     busy = wait_until_idle(given.idle)
     if given.memory:

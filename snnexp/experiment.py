@@ -183,8 +183,13 @@ def _refuse_untimed_scores(loss: Any, decoder: Any) -> None:
         )
 
 
-def spare_search_for_gpu() -> None:
-    """Where there is no GPU: what Lightning sets makes each of Adam's steps look for one."""
+def spare_time() -> None:
+    """Switch off what torch and Lightning do at each step for nothing.
+
+    Deterministic runs would fill new tensors before anything is written to them, and where there
+    is no GPU, Adam would look for one.
+    """
+    torch.utils.deterministic.fill_uninitialized_memory = False
     if not torch.cuda.is_available():
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 
@@ -211,7 +216,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
             checkpoints.load_weights(classifier, path_of(cfg.init_from, BEST))
         except RunError as error:
             raise RunError(f"init_from: {error}") from error
-    spare_search_for_gpu()
+    spare_time()
     has_bar = sys.stdout.isatty() if bar is None else bar
     trainer = build_trainer(cfg, folder, settings, resumed, has_bar)
     if resumed is None:
