@@ -9,13 +9,10 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
-FAST = {"contract", "nsz"}
-"""What the compiler may do with floats: fuse a product into a sum, ignore the sign of zero."""
+from snnexp.kernels.tiles import FAST, VIEWS, add_rows
+
 SUM = FAST | {"reassoc"}
-"""The same, and add in any order."""
-VIEWS = {"error_model": "numpy", "_nrt": False}
-"""For functions that make no arrays: numba then counts no references to slices of them, which it
-does by an atomic instruction each, a third of a small scan's time."""
+"""As `FAST`, and add in any order."""
 
 
 @intrinsic
@@ -112,19 +109,6 @@ def unpack(words, z):
             z[n] = (words[0] >> n) & 1
     for index in range(size // 64):
         _from_word(words[index], z, index * 64)  # type: ignore[call-arg]
-
-
-@njit(fastmath=FAST, cache=True, **VIEWS)
-def add_rows(out, weight, chosen, count):
-    """Out += the chosen rows of weight, four at a time; weight's last row is 0 and fills up."""
-    while count % 4:
-        chosen[count] = len(weight) - 1
-        count += 1
-    for k in range(0, count, 4):
-        w0, w1 = weight[chosen[k]], weight[chosen[k + 1]]
-        w2, w3 = weight[chosen[k + 2]], weight[chosen[k + 3]]
-        for n in range(len(out)):
-            out[n] += (w0[n] + w1[n]) + (w2[n] + w3[n])
 
 
 @njit(fastmath=FAST, cache=True, **VIEWS)

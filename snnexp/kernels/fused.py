@@ -10,6 +10,7 @@ from torch import Tensor
 
 from snnexp.kernels import bits, loops
 from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
+from snnexp.kernels.tiles import PART
 
 ROW = 512
 """Units that go through a step together: about as many, in whole samples."""
@@ -119,7 +120,7 @@ def backward(
         tile,
         _flags(switches),
         _numbers(switches, tuple(shape), dtype),
-        _none(dtype, 2) if recurrent is None else recurrent.contiguous().numpy(),
+        _none(dtype, 1) if recurrent is None else _panels(recurrent),
         _flat(initial) if reads_initial else _first(initial),
         words.numpy(),
         _flat(spikes),
@@ -289,6 +290,14 @@ def bordered(weight: Tensor) -> np.ndarray:
     out[:-1] = rows.T
     out[-1] = 0
     return out
+
+
+def _panels(weight: Tensor) -> np.ndarray:
+    """Weight [to, from], flat: for each `PART` of the columns its rows, filled up with zeros."""
+    rows, size = weight.shape
+    out = np.zeros((rows, -(-size // PART) * PART), weight.numpy().dtype)
+    out[:, :size] = weight.numpy()
+    return np.ascontiguousarray(out.reshape(rows, -1, PART).swapaxes(0, 1)).reshape(-1)
 
 
 @lru_cache(maxsize=64)
