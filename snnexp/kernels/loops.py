@@ -359,7 +359,10 @@ def _multiply(g, weight, f):
 
 @njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, given):
-    """Gradients of `NUMBERS` from one step; vb is v's before the reset's derivative."""
+    """Gradients of `NUMBERS` from one step; vb is v's before the reset's derivative.
+
+    grads: not a slice of columns, whose rows loops would not take for what they are, contiguous.
+    """
     m = len(wb)
     ga, gb, gg, gc = grads[A], grads[B], grads[G], grads[C]
     for n in range(m):
@@ -639,11 +642,10 @@ def _backward_block(
                 _copy(history[1, t - 1, start:end] if t else initial[1, start:end], kept_i[0, :m])
                 _copy(history[1, t, start:end], kept_i[1, :m])
                 _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
-                block = grads[:, :m]
-                _add_to_table(block, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
+                _add_to_table(grads, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
                 if flags[ADAPTIVE]:
                     kept_q = history[2, t - 1, start:end] if t else initial[4, start:end]
-                    _add_adaptation(block, q, km, history[0, t, start:end], kept_q, wm)
+                    _add_adaptation(grads, q, km, history[0, t, start:end], kept_q, wm)
             if flags[ADAPTIVE]:
                 _adapt_back(table, wm, q)
             every = lines[first - low // size : last - low // size]
