@@ -102,7 +102,7 @@ def _scan(
         margin=wanted["margin"] or surrogate,
         membrane=wanted["membrane"],
         synaptic=wanted["synaptic"] or (learns and p.exact),
-        history=learns and table.requires_grad,
+        history=p.learnt if learns else 0,
     )
     shape = [p.surrogate.p, p.surrogate.q] if isinstance(p.surrogate, Formula) else [1.0, 1.0]
     with _own_precision(kernel, like):

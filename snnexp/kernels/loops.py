@@ -25,7 +25,7 @@ from snnexp.kernels.surrogates import FLATTEST, FORMULAS
 from snnexp.kernels.tiles import FAST, PART, VIEWS, add_product, add_rows
 
 SPIKING, HARD, DELAYED, ATTACHED, BEFORE, MULTIPLE, SMOOTH, REFRACTORY = range(8)
-FORMULA, LATE, DIRECT, STRICT, EXACT, ADAPTIVE = range(8, 14)
+FORMULA, LATE, DIRECT, STRICT, EXACT, ADAPTIVE, _, _, _, _, LEARNT = range(8, 19)
 """Places in `flags`, which are `Switches`."""
 A, B, G, C, THRESHOLD, AMOUNT, L, TO, KEEP, FROM_MEMBRANE, FROM_SPIKE = range(11)
 """Rows of the table, as `switches.NUMBERS` orders them."""
@@ -261,7 +261,7 @@ def _forward_block(
                 before = words[t - 1, first:last] if binary else none
                 _feed_back(fed, weight, z.reshape(last - first, size), before, binary, chosen)
             _integrate(xt, table, flags, v, i, z, q, wm)
-            if flags[DIRECT] and (t == steps - 1 or len(synaptic) + len(history) > 0):
+            if flags[DIRECT] and (t == steps - 1 or len(synaptic) > 0):
                 _copy(xt, i)
             if is_given:
                 _copy(given[t, start:end], wm)
@@ -302,7 +302,8 @@ def _forward_block(
                 _copy(i, synaptic[t, start:end])
             if len(history) > 0:
                 _copy(v, history[0, t, start:end])
-                _copy(i, history[1, t, start:end])
+                if _learns(flags, A, G):
+                    _copy(i, history[1, t, start:end])
                 if flags[ADAPTIVE]:
                     _copy(q, history[2, t, start:end])
 
@@ -357,6 +358,12 @@ def _multiply(g, weight, f):
                 out[n] += (a * w0[n] + b * w1[n]) + (c * w2[n] + d * w3[n])
 
 
+@njit(**VIEWS)
+def _learns(flags, one, other):
+    """Whether a gradient is asked of either number."""
+    return flags[LEARNT] & (1 << one | 1 << other) != 0
+
+
 @njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, given):
     """Gradients of `NUMBERS` from one step; vb is v's before the reset's derivative.
@@ -364,25 +371,32 @@ def _add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, gi
     grads: not a slice of columns, whose rows loops would not take for what they are, contiguous.
     """
     m = len(wb)
-    ga, gb, gg, gc = grads[A], grads[B], grads[G], grads[C]
-    for n in range(m):
-        gb[n] += wb[n] * kept_v[n]
-    for n in range(m):
-        gc[n] += wb[n]
-    for n in range(m):
-        gl = grads[L]
-        gl[n] -= wb[n] * kept_z[n]
-    drive = kept_i[0] if flags[DELAYED] else kept_i[1]
-    for n in range(m):
-        gg[n] += wb[n] * drive[n]
-    before = kept_i[0]
-    for n in range(m):
-        ga[n] += ib[n] * before[n]
-    if flags[SPIKING]:
-        gt = grads[THRESHOLD]
+    if _learns(flags, B, B):
+        gb = grads[B]
         for n in range(m):
-            gt[n] -= ub[n]
-        if not given or flags[EXACT]:
+            gb[n] += wb[n] * kept_v[n]
+    if _learns(flags, C, C):
+        gc = grads[C]
+        for n in range(m):
+            gc[n] += wb[n]
+    if _learns(flags, L, L):
+        gl = grads[L]
+        for n in range(m):
+            gl[n] -= wb[n] * kept_z[n]
+    if _learns(flags, G, G):
+        gg, drive = grads[G], kept_i[0] if flags[DELAYED] else kept_i[1]
+        for n in range(m):
+            gg[n] += wb[n] * drive[n]
+    if _learns(flags, A, A):
+        ga, before = grads[A], kept_i[0]
+        for n in range(m):
+            ga[n] += ib[n] * before[n]
+    if flags[SPIKING]:
+        if _learns(flags, THRESHOLD, THRESHOLD):
+            gt = grads[THRESHOLD]
+            for n in range(m):
+                gt[n] -= ub[n]
+        if _learns(flags, AMOUNT, TO) and (not given or flags[EXACT]):
             ta, to = grads[AMOUNT], grads[TO]
             if flags[HARD]:
                 for n in range(m):
@@ -396,18 +410,25 @@ def _add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, gi
 
 
 @njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _add_adaptation(grads, qb, k, v, kept_q, wb):
+def _add_adaptation(grads, flags, qb, k, v, kept_q, wb):
     """Gradients of the adaptation's numbers, and the gain's part of it, from one step."""
-    gg, keep, coupling, jump = grads[G], grads[KEEP], grads[FROM_MEMBRANE], grads[FROM_SPIKE]
     m = len(qb)
-    for n in range(m):
-        gg[n] -= wb[n] * kept_q[n]
-    for n in range(m):
-        keep[n] += qb[n] * kept_q[n]
-    for n in range(m):
-        coupling[n] += qb[n] * v[n]
-    for n in range(m):
-        jump[n] += qb[n] * k[n]
+    if _learns(flags, G, G):
+        gg = grads[G]
+        for n in range(m):
+            gg[n] -= wb[n] * kept_q[n]
+    if _learns(flags, KEEP, KEEP):
+        keep = grads[KEEP]
+        for n in range(m):
+            keep[n] += qb[n] * kept_q[n]
+    if _learns(flags, FROM_MEMBRANE, FROM_MEMBRANE):
+        coupling = grads[FROM_MEMBRANE]
+        for n in range(m):
+            coupling[n] += qb[n] * v[n]
+    if _learns(flags, FROM_SPIKE, FROM_SPIKE):
+        jump = grads[FROM_SPIKE]
+        for n in range(m):
+            jump[n] += qb[n] * k[n]
 
 
 @njit(fastmath=FAST, forceinline=True, **VIEWS)
@@ -639,13 +660,16 @@ def _backward_block(
                 _copy(wm, gt)
             if learning:
                 kept_v = history[0, t - 1, start:end] if t else initial[0, start:end]
-                _copy(history[1, t - 1, start:end] if t else initial[1, start:end], kept_i[0, :m])
-                _copy(history[1, t, start:end], kept_i[1, :m])
-                _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
+                if _learns(flags, A, G):
+                    before = history[1, t - 1, start:end] if t else initial[1, start:end]
+                    _copy(before, kept_i[0, :m])
+                    _copy(history[1, t, start:end], kept_i[1, :m])
+                if _learns(flags, L, L):
+                    _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
                 _add_to_table(grads, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
                 if flags[ADAPTIVE]:
                     kept_q = history[2, t - 1, start:end] if t else initial[4, start:end]
-                    _add_adaptation(grads, q, km, history[0, t, start:end], kept_q, wm)
+                    _add_adaptation(grads, flags, q, km, history[0, t, start:end], kept_q, wm)
             if flags[ADAPTIVE]:
                 _adapt_back(table, wm, q)
             every = lines[first - low // size : last - low // size]

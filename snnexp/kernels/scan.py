@@ -101,6 +101,13 @@ class NeuronParameters:
             state[0] = self.rest
         return state.expand(-1, batch, size)
 
+    @cached_property
+    def learnt(self) -> int:
+        """Which of `NUMBERS` carry a gradient: a bit for each."""
+        numbers = (getattr(self, name) for name in NUMBERS)
+        learnt = (isinstance(number, Tensor) and number.requires_grad for number in numbers)
+        return sum(1 << n for n, is_learnt in enumerate(learnt) if is_learnt)
+
     def table(self, like: Tensor, size: int) -> Tensor:
         """`NUMBERS` by neuron, [number, neuron], in the precision of `like`."""
         if self.constant:
@@ -126,12 +133,13 @@ def switches(
     margin: bool,
     membrane: bool,
     synaptic: bool,
-    history: bool,
+    history: int,
 ) -> Switches:
     """Those of `p`, whose surrogate is one of `FORMULAS` or None."""
     late = isinstance(p.late, Tensor) or p.late != 0
-    plain = p.constant and not p.delayed and not p.adaptive
-    direct = plain and (p.keep_syn, p.gain, p.drift) == (0, 1, 0)
+    feed = (p.keep_syn, p.gain, p.drift)
+    plain = not (p.delayed or p.adaptive or any(isinstance(number, Tensor) for number in feed))
+    direct = plain and feed == (0, 1, 0)
     return Switches(
         spiking=int(p.surrogate is not None),
         hard=int(p.hard),
@@ -151,7 +159,7 @@ def switches(
         margin=int(margin),
         membrane=int(membrane),
         synaptic=int(synaptic),
-        history=int(history),
+        history=history,
     )
 
 

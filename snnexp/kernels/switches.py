@@ -34,8 +34,8 @@ class Switches(NamedTuple):
     Up to `adaptive` they say how `NeuronParameters` is gone through: `formula` is the surrogate's
     place in `FORMULAS`, `late` whether that number can differ from 0, `direct` that w(t) is just
     keep_mem v(t-1) + x(t). The others say which records are filled: spikes as bits, the margin, the
-    membrane, the synaptic current, and v and i (of adaptive neurons q too) for the gradients of the
-    table.
+    membrane, the synaptic current, and v, i and q for the gradients of the table. `history` says
+    which of these are asked for: bit n for the number in place n of `NUMBERS`.
     """
 
     spiking: int
