@@ -19,10 +19,15 @@ def _truncated(weight: Tensor, mean: float, std: float) -> None:
 class RLIF(LIF):
     """Leaky integrate and fire that spikes before its update, with a learnt decay a neuron.
 
-    z(t) = H(v(t-1) - threshold), v(t) = beta v(t-1) + x(t) + W z(t) - threshold z(t), H(0) = 0;
-    without `recurrent` W is 0. The reset carries the surrogate's gradient. beta is drawn from
-    N(beta_mean, beta_std) within two standard deviations, and used clamped to [0, 1].
-    Returned is z(t), so that spikes come a step later than the membrane that caused them.
+    z(t) = H(v(t-1) - threshold), v(t) = beta v(t-1) + x(t) + (W + f) z(t) - threshold z(t),
+    H(0) = 0. W, a matrix, is there if `recurrent`; f, one weight from each neuron to itself, if
+    `feedback_std` is not None. The reset carries the surrogate's gradient. beta is drawn from
+    N(beta_mean, beta_std), f from N(0, feedback_std), within two standard deviations; beta is used
+    clamped to [0, 1]. Returned is z(t), so that spikes come a step later than the membrane that
+    caused them.
+
+    Spyx had f before it changed from Haiku to Flax, W since. f costs no operation: it adds to the
+    reset.
     """
 
     time_constants = ("beta",)
@@ -36,9 +41,12 @@ class RLIF(LIF):
         beta_std: float,
         threshold: float,
         recurrent: bool,
+        feedback_std: float | None,
         surrogate: Surrogate,
     ):
         require_positive(beta_std=beta_std)
+        if feedback_std is not None:
+            require_positive(feedback_std=feedback_std)
         super().__init__(
             size=size,
             dt=dt,
@@ -54,12 +62,18 @@ class RLIF(LIF):
         )
         self.beta = nn.Parameter(torch.empty(size))
         _truncated(self.beta, beta_mean, beta_std)
+        self.feedback = None if feedback_std is None else nn.Parameter(torch.empty(size))
+        if self.feedback is not None and feedback_std is not None:
+            _truncated(self.feedback, 0.0, feedback_std)
 
     @property
     def constants(self) -> NeuronParameters:
-        """Made anew at each call, since beta learns."""
+        """Made anew at each call, since beta and the feedback learn."""
         assert self._constants is not None
-        return replace(self._constants, keep_mem=self.beta.clamp(0, 1))
+        constants = replace(self._constants, keep_mem=self.beta.clamp(0, 1))
+        if self.feedback is None:
+            return constants
+        return replace(constants, late=constants.late - self.feedback)
 
 
 class LearntLI(Neuron):
