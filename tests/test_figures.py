@@ -358,12 +358,13 @@ def test_score_maps_show_each_class_and_leave_nan_out():
         assert panel.child_axes[0].get_ylabel() == "score (no unit)"
 
 
-def test_a_rate_range_shows_validation_loss_against_the_rate_on_a_log_axis():
+@pytest.mark.parametrize(("first", "scale"), [(4.0, "log"), (2.0, "linear")])
+def test_a_rate_range_shows_validation_loss_against_the_rate_on_log_axes(first, scale):
     rows = [{"epoch": 0.0, "val/loss": 3.0}]
-    rows += [{"epoch": float(n), "val/loss": 4.0 - n, "train/lr": 10.0**-n} for n in (1, 2)]
+    rows += [{"epoch": float(n), "val/loss": first - n, "train/lr": 10.0**-n} for n in (1, 2)]
     (panel,) = draw(figures.rate_range(rows)).axes
-    assert panel.lines[0].get_xydata().tolist() == [[0.1, 3.0], [0.01, 2.0]]
-    assert panel.get_xscale() == "log"
+    assert panel.lines[0].get_xydata().tolist() == [[0.1, first - 1], [0.01, first - 2]]
+    assert (panel.get_xscale(), panel.get_yscale()) == ("log", scale)
 
 
 def test_accuracy_by_group_has_a_bar_a_group():

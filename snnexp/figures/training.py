@@ -80,7 +80,10 @@ def accuracy_overlay(curves: Mapping[str, Mapping[int, float]], line: float, tit
 
 
 def rate_range(rows: list[dict[str, float]]) -> Figure:
-    """Validation loss after each epoch against the learning rate that the epoch began with."""
+    """Validation loss after each epoch against the learning rate that the epoch began with.
+
+    Both on log axes, the loss as long as it is positive: it explodes at the end of most ramps.
+    """
     figure = empty_figure(5.5, 3.6)
     panel = figure.subplots()
     seen = [row for row in rows if "train/lr" in row and "val/loss" in row]
@@ -88,6 +91,7 @@ def rate_range(rows: list[dict[str, float]]) -> Figure:
     (line,) = panel.plot(rates, losses, "o-")
     line.set(color=STAGE_COLOURS["val"], linewidth=1.2, markersize=3)
     panel.set_xscale("log")
+    panel.set_yscale("log" if min(losses, default=0) > 0 else "linear")
     style_axes(panel, "learning rate (no unit)", "validation loss (no unit)")
     return figure
 

@@ -62,10 +62,14 @@ INTEGRATORS = {
 }
 
 
-def learnable(p, size, draw, dtype, device="cpu"):
-    """The same parameters with a number of its own for each neuron, all of which take gradients."""
+def learnable(p, size, draw, dtype, device="cpu", only=None):
+    """The same parameters with a number of its own for each neuron, all of which take gradients.
+
+    only: the one that does, the others staying as they are.
+    """
     numbers = {}
-    for name in NUMBERS if p.adaptive else NUMBERS[: NUMBERS.index("keep_adapt")]:
+    every = NUMBERS if p.adaptive else NUMBERS[: NUMBERS.index("keep_adapt")]
+    for name in every if only is None else [only]:
         spread = 0.1 * torch.rand(size, generator=draw, dtype=torch.double)
         number = getattr(p, name)
         number = (number + spread * (number != 0)).to(device, dtype)
@@ -81,6 +85,7 @@ def outcome(
     recurrent=False,
     static=False,
     learn=False,
+    only=None,
     measured="",
     smooth=False,
     dtype=torch.double,
@@ -101,7 +106,7 @@ def outcome(
     for leaf in leaves:
         leaf.requires_grad_()
     if learn:
-        p, numbers = learnable(p, size, draw, dtype, device)
+        p, numbers = learnable(p, size, draw, dtype, device, only)
         leaves += numbers
     seen = None
     if measured:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch.autograd.gradcheck import GradcheckError
 
 from snnexp import kernels
+from snnexp.kernels.switches import NUMBERS
 from snnexp.models import (
     ArcTan,
     Boxcar,
@@ -53,6 +54,27 @@ def test_every_spiking_neuron_agrees(name, kernel):
         for learn in (False, True):
             assert_agreement(kernel, p, (11, 3, 5), recurrent=recurrent, learn=learn)
         assert_agreement(kernel, p, (9, 2, 4), recurrent=recurrent, static=True, seed=1)
+
+
+@FAST
+@pytest.mark.parametrize("only", NUMBERS)
+def test_every_number_may_learn_alone(only, kernel):
+    """Which spares the gradients of the others, and of a plain neuron the synaptic current."""
+    for name, p in SPIKING.items():
+        if p.adaptive or only in NUMBERS[: NUMBERS.index("keep_adapt")]:
+            options = {"recurrent": "zero" in name, "learn": True, "only": only}
+            assert_agreement(kernel, p, (8, 2, 3), **options)
+
+
+@pytest.mark.parametrize("batch", [1, 9, 17])
+@pytest.mark.parametrize("size", [31, 32, 100, 128, 150, 256])
+def test_recurrent_products_agree_at_any_rate(size, batch):
+    """Few spikes are added one by one, many go through a product; tiles end within a layer."""
+    for threshold, low, high in ((0.1, 0.3, 1.0), (2.5, 0.0, 0.1)):
+        p = made.lif(size=1, threshold=threshold).constants
+        spikes = outcome("numba", p, (6, batch, size), recurrent=True)[0]["spikes"]
+        assert low < spikes.mean() < high
+        assert_agreement("numba", p, (6, batch, size), recurrent=True)
 
 
 @FAST
