@@ -1,10 +1,9 @@
 """The loops over time, compiled by numba: one pass, with the state in first-level cache.
 
-They go through the update that `NeuronParameters` documents over arrays [time, unit], a unit being
-a neuron of some sample; `fused` says what the arrays are. Samples are independent of each other, so
-that a block of them goes through all steps before the next begins, and blocks share the cores.
-Within a step a row of units (a whole number of samples) goes through one short loop after another:
-each writes one array, since the vectoriser gives up where it would have to rule out many overlaps.
+They go through the steps over arrays [time, unit], a unit being a neuron of some sample; `fused`
+says what the arrays are. Samples are independent of each other, so that a block of them goes
+through all steps before the next begins, and blocks share the cores. Within a step a row of units
+(a whole number of samples) goes through one short loop of `steps` after another.
 """
 
 import numpy as np
@@ -21,133 +20,43 @@ from snnexp.kernels.bits import (
     project_rows,
     unpack,
 )
-from snnexp.kernels.surrogates import FLATTEST, FORMULAS
+from snnexp.kernels.steps import (
+    ADAPTIVE,
+    ATTACHED,
+    BEFORE,
+    DELAYED,
+    DIRECT,
+    EXACT,
+    FROM_MEMBRANE,
+    FROM_SPIKE,
+    HARD,
+    LATE,
+    MULTIPLE,
+    REFRACTORY,
+    SMOOTH,
+    SPIKING,
+    THRESHOLD,
+    A,
+    G,
+    L,
+    adapt,
+    adapt_back,
+    add,
+    add_adaptation,
+    add_to_table,
+    clear,
+    copy,
+    current_back,
+    fire,
+    hold,
+    integrate,
+    learns,
+    moved_back,
+    plus_product,
+    reset,
+    spike_back,
+)
 from snnexp.kernels.tiles import FAST, PART, VIEWS, add_product, add_rows
-
-SPIKING, HARD, DELAYED, ATTACHED, BEFORE, MULTIPLE, SMOOTH, REFRACTORY = range(8)
-FORMULA, LATE, DIRECT, STRICT, EXACT, ADAPTIVE, _, _, _, _, LEARNT = range(8, 19)
-"""Places in `flags`, which are `Switches`."""
-A, B, G, C, THRESHOLD, AMOUNT, L, TO, KEEP, FROM_MEMBRANE, FROM_SPIKE = range(11)
-"""Rows of the table, as `switches.NUMBERS` orders them."""
-
-
-def _choose(name, kinds):
-    """A compiled function that fills `out` by the formula `name` of surrogate number `kind`."""
-    if not kinds:
-
-        @njit(fastmath=FAST, **VIEWS)
-        def nothing(kind, x, p, q, out):
-            pass
-
-        return nothing
-    formula = njit(fastmath=FAST, **VIEWS)(getattr(kinds[0], name))
-    others = _choose(name, kinds[1:])
-
-    @njit(fastmath=FAST, **VIEWS)
-    def fill(kind, x, p, q, out):
-        if kind == 0:
-            one = x.dtype.type(1)
-            for n in range(len(x)):
-                out[n] = formula(x[n], p, q, one)
-        else:
-            others(kind - 1, x, p, q, out)
-
-    return fill
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _copy(source, target):
-    """Shorter code than an assignment to a slice, which checks shapes."""
-    for n in range(len(target)):
-        target[n] = source[n]
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _clear(target):
-    for n in range(len(target)):
-        target[n] = 0
-
-
-_bump, _rise = _choose("bump", FORMULAS), _choose("rise", FORMULAS)
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _integrate(x, table, flags, v, i, z, q, w):
-    """I(t) in place, and w(t); `direct` neurons have i = x, which is left to the last step."""
-    a, b, g, c = table[A], table[B], table[G], table[C]
-    m = len(x)
-    if flags[DIRECT]:
-        for n in range(m):
-            w[n] = b[n] * v[n] + x[n]
-    else:
-        if not flags[DELAYED]:
-            for n in range(m):
-                i[n] = a[n] * i[n] + x[n]
-        for n in range(m):
-            w[n] = b[n] * v[n] + (g[n] * i[n] + c[n])
-        if flags[DELAYED]:
-            for n in range(m):
-                i[n] = a[n] * i[n] + x[n]
-    if flags[LATE]:
-        lost = table[L]
-        for n in range(m):
-            w[n] -= lost[n] * z[n]
-    if flags[ADAPTIVE]:
-        for n in range(m):
-            w[n] -= g[n] * q[n]
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _adapt(v, z, table, q):
-    """Q(t) in place."""
-    keep, coupling, jump = table[KEEP], table[FROM_MEMBRANE], table[FROM_SPIKE]
-    for n in range(len(q)):
-        q[n] = keep[n] * q[n] + coupling[n] * v[n] + jump[n] * z[n]
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _fire(u, w, table, flags, numbers, z):
-    """The spikes; binary ones from w, so that margins u nobody keeps need not be made."""
-    zero, one, edge = u.dtype.type(0), u.dtype.type(1), numbers[0]
-    if flags[SMOOTH]:
-        _rise(flags[FORMULA], u, numbers[1], numbers[2], z)
-    elif flags[MULTIPLE]:
-        threshold = table[THRESHOLD]
-        for n in range(len(u)):
-            z[n] = max(np.floor(w[n] / threshold[n]), one) if u[n] > edge else zero
-    else:
-        threshold = table[THRESHOLD]
-        for n in range(len(u)):
-            z[n] = one if w[n] - threshold[n] > edge else zero
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _hold(z, r, steps, h, free):
-    """Hold back spikes while r > 0; h says where, r goes on. `free`: spikes are measured."""
-    zero, one = z.dtype.type(0), z.dtype.type(1)
-    for n in range(len(z)):
-        h[n] = one if r[n] > zero else zero
-    if not free:
-        for n in range(len(z)):
-            z[n] *= one - h[n]
-    for n in range(len(z)):
-        r[n] = steps if z[n] > zero else max(r[n] - one, zero)
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _reset(w, z, h, table, hard, held, v):
-    """V(t)."""
-    if hard:
-        to = table[TO]
-        for n in range(len(w)):
-            v[n] = w[n] - z[n] * (w[n] - to[n])
-        if held:
-            for n in range(len(w)):
-                v[n] += h[n] * (to[n] - v[n])
-    else:
-        amount = table[AMOUNT]
-        for n in range(len(w)):
-            v[n] = w[n] - z[n] * amount[n]
 
 
 @njit(**VIEWS)
@@ -177,7 +86,7 @@ def _feed_back(out, weight, z, words, binary, chosen):
         else:
             for j in range(z.shape[1]):
                 if z[s, j] != 0:
-                    _add(z[s, j], weight[j], out[s])
+                    add(z[s, j], weight[j], out[s])
 
 
 @njit(fastmath=FAST, **VIEWS)
@@ -205,127 +114,7 @@ def _add_lines(z, lines, total):
     for s in range(len(lines)):
         for j in range(z.shape[1]):
             if z[s, j] != 0:
-                _add(z[s, j], lines[s], total[j])
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _add(factor, row, out):
-    for n in range(len(out)):
-        out[n] += factor * row[n]
-
-
-@njit(fastmath=FAST, **VIEWS)
-def _begin(low, high, size, initial, state):
-    """The state of the units [low, high) before the first step; `initial` may be one for all."""
-    apart = initial.shape[1] > size
-    for start in range(low, high, size):
-        first, here = start if apart else 0, start - low
-        for part in range(len(state)):
-            _copy(initial[part, first : first + size], state[part, here : here + size])
-
-
-@njit(fastmath=FAST, cache=True, **VIEWS)
-def _forward_block(
-    low, high, steps, size, x, sent, start_of, channel, synapse, feed, narrow, table, flags,
-    numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic, history,
-    held, measured, given, scratch, current, fan, chosen, none,
-):  # fmt: skip
-    """All steps of the units [low, high); see `fused.forward`."""
-    width = table.shape[1]
-    w, u, h, flat = scratch[0], scratch[1], scratch[2], current.reshape(width)
-    _begin(low, high, size, initial, state[:, low:high])
-    _clear(counts[low:high])
-    stride = 1 if len(x) > 1 else 0
-    spiking, packed, is_given = flags[SPIKING], len(words) > 0, len(given) > 0
-    refractory, is_measured = flags[REFRACTORY], len(measured) > 0
-    for t in range(steps):
-        for start in range(low, high, width):
-            end = min(high, start + width)
-            first, last, m = start // size, end // size, end - start
-            v, i = state[0, start:end], state[1, start:end]
-            z, r = state[2, start:end], state[3, start:end]
-            q = state[4 if flags[ADAPTIVE] else 3, start:end]
-            wm, um, hm = w[:m], u[:m], h[:m]
-            fed = current[: last - first]
-            if len(x) > 0:
-                xt = x[t * stride, start:end]
-            else:
-                rows, xt = t * (state.shape[1] // size) + first, flat[:m]
-                here = sent[t, first:last] if len(sent) > 0 else none
-                _project(rows, here, start_of, channel, synapse, feed, narrow, chosen, fan, fed)
-            if len(weight) > 0:
-                if len(x) > 0:
-                    _copy(xt, flat[:m])
-                    xt = flat[:m]
-                binary = packed and t > 0
-                before = words[t - 1, first:last] if binary else none
-                _feed_back(fed, weight, z.reshape(last - first, size), before, binary, chosen)
-            _integrate(xt, table, flags, v, i, z, q, wm)
-            if flags[DIRECT] and (t == steps - 1 or len(synaptic) > 0):
-                _copy(xt, i)
-            if is_given:
-                _copy(given[t, start:end], wm)
-            if spiking:
-                threshold = table[THRESHOLD]
-                if len(margin) > 0:
-                    um = margin[t, start:end]
-                if len(margin) > 0 or flags[SMOOTH] or flags[MULTIPLE]:
-                    for n in range(m):
-                        um[n] = wm[n] - threshold[n]
-                if is_measured:
-                    _copy(measured[t, start:end], z)
-                else:
-                    _fire(um, wm, table, flags, numbers, z)
-                if refractory > 0:
-                    _hold(z, r, x.dtype.type(refractory), hm, is_measured)
-                    for s in range(first, last):
-                        pack(hm[(s - first) * size : (s - first + 1) * size], held[t, s])
-                if is_given:
-                    _copy(wm, v)
-                else:
-                    _reset(wm, z, hm, table, flags[HARD], refractory > 0, v)
-                if flags[ADAPTIVE]:
-                    _adapt(v, z, table, q)
-                total = counts[start:end]
-                for n in range(m):
-                    total[n] += z[n]
-                if packed:
-                    for s in range(first, last):
-                        pack(z[(s - first) * size : (s - first + 1) * size], words[t, s])
-                else:
-                    _copy(z, spikes[t, start:end])
-            else:
-                _copy(wm, v)
-            if len(membrane) > 0:
-                _copy(wm if flags[BEFORE] else v, membrane[t, start:end])
-            if len(synaptic) > 0:
-                _copy(i, synaptic[t, start:end])
-            if len(history) > 0:
-                _copy(v, history[0, t, start:end])
-                if _learns(flags, A, G):
-                    _copy(i, history[1, t, start:end])
-                if flags[ADAPTIVE]:
-                    _copy(q, history[2, t, start:end])
-
-
-@njit(cache=True, parallel=True)
-def forward(
-    block, steps, size, x, sent, start_of, channel, synapse, feed, narrow, most, table, flags,
-    numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic, history,
-    held, measured, given,
-):  # fmt: skip
-    """All blocks of `block` units, shared among numba's threads."""
-    units, width, kind = state.shape[1], table.shape[1], state.dtype
-    for b in prange((units + block - 1) // block):
-        scratch, current = np.empty((3, width), kind), np.empty((width // size, size), kind)
-        fan, none = np.empty(synapse.shape[1], kind), np.empty((0, 0), np.int64)
-        chosen = np.empty(max(size, most) + 4, np.int64)
-        _forward_block(
-            b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of, channel,
-            synapse, feed, narrow, table, flags, numbers, weight, initial, state, words, spikes,
-            counts, margin, membrane, synaptic, history, held, measured, given, scratch, current,
-            fan, chosen, none,
-        )  # fmt: skip
+                add(z[s, j], lines[s], total[j])
 
 
 @njit(fastmath=FAST, **VIEWS)
@@ -358,175 +147,118 @@ def _multiply(g, weight, f):
                 out[n] += (a * w0[n] + b * w1[n]) + (c * w2[n] + d * w3[n])
 
 
-@njit(**VIEWS)
-def _learns(flags, one, other):
-    """Whether a gradient is asked of either number."""
-    return flags[LEARNT] & (1 << one | 1 << other) != 0
+@njit(fastmath=FAST, **VIEWS)
+def _begin(low, high, size, initial, state):
+    """The state of the units [low, high) before the first step; `initial` may be one for all."""
+    apart = initial.shape[1] > size
+    for start in range(low, high, size):
+        first, here = start if apart else 0, start - low
+        for part in range(len(state)):
+            copy(initial[part, first : first + size], state[part, here : here + size])
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, given):
-    """Gradients of `NUMBERS` from one step; vb is v's before the reset's derivative.
-
-    grads: not a slice of columns, whose rows loops would not take for what they are, contiguous.
-    """
-    m = len(wb)
-    if _learns(flags, B, B):
-        gb = grads[B]
-        for n in range(m):
-            gb[n] += wb[n] * kept_v[n]
-    if _learns(flags, C, C):
-        gc = grads[C]
-        for n in range(m):
-            gc[n] += wb[n]
-    if _learns(flags, L, L):
-        gl = grads[L]
-        for n in range(m):
-            gl[n] -= wb[n] * kept_z[n]
-    if _learns(flags, G, G):
-        gg, drive = grads[G], kept_i[0] if flags[DELAYED] else kept_i[1]
-        for n in range(m):
-            gg[n] += wb[n] * drive[n]
-    if _learns(flags, A, A):
-        ga, before = grads[A], kept_i[0]
-        for n in range(m):
-            ga[n] += ib[n] * before[n]
-    if flags[SPIKING]:
-        if _learns(flags, THRESHOLD, THRESHOLD):
-            gt = grads[THRESHOLD]
-            for n in range(m):
-                gt[n] -= ub[n]
-        if _learns(flags, AMOUNT, TO) and (not given or flags[EXACT]):
-            ta, to = grads[AMOUNT], grads[TO]
-            if flags[HARD]:
-                for n in range(m):
-                    to[n] += vb[n] * k[n]
-                if flags[REFRACTORY]:
+@njit(fastmath=FAST, cache=True, **VIEWS)
+def _forward_block(
+    low, high, steps, size, x, sent, start_of, channel, synapse, feed, narrow, table, flags,
+    numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic, history,
+    held, measured, given, scratch, current, fan, chosen, none,
+):  # fmt: skip
+    """All steps of the units [low, high); see `fused.forward`."""
+    width = table.shape[1]
+    w, u, h, flat = scratch[0], scratch[1], scratch[2], current.reshape(width)
+    _begin(low, high, size, initial, state[:, low:high])
+    clear(counts[low:high])
+    stride = 1 if len(x) > 1 else 0
+    spiking, packed, is_given = flags[SPIKING], len(words) > 0, len(given) > 0
+    refractory, is_measured = flags[REFRACTORY], len(measured) > 0
+    for t in range(steps):
+        for start in range(low, high, width):
+            end = min(high, start + width)
+            first, last, m = start // size, end // size, end - start
+            v, i = state[0, start:end], state[1, start:end]
+            z, r = state[2, start:end], state[3, start:end]
+            q = state[4 if flags[ADAPTIVE] else 3, start:end]
+            wm, um, hm = w[:m], u[:m], h[:m]
+            fed = current[: last - first]
+            if len(x) > 0:
+                xt = x[t * stride, start:end]
+            else:
+                rows, xt = t * (state.shape[1] // size) + first, flat[:m]
+                here = sent[t, first:last] if len(sent) > 0 else none
+                _project(rows, here, start_of, channel, synapse, feed, narrow, chosen, fan, fed)
+            if len(weight) > 0:
+                if len(x) > 0:
+                    copy(xt, flat[:m])
+                    xt = flat[:m]
+                binary = packed and t > 0
+                before = words[t - 1, first:last] if binary else none
+                _feed_back(fed, weight, z.reshape(last - first, size), before, binary, chosen)
+            integrate(xt, table, flags, v, i, z, q, wm)
+            if flags[DIRECT] and (t == steps - 1 or len(synaptic) > 0):
+                copy(xt, i)
+            if is_given:
+                copy(given[t, start:end], wm)
+            if spiking:
+                threshold = table[THRESHOLD]
+                if len(margin) > 0:
+                    um = margin[t, start:end]
+                if len(margin) > 0 or flags[SMOOTH] or flags[MULTIPLE]:
                     for n in range(m):
-                        to[n] += vb[n] * h[n] * (k.dtype.type(1) - k[n])
+                        um[n] = wm[n] - threshold[n]
+                if is_measured:
+                    copy(measured[t, start:end], z)
+                else:
+                    fire(um, wm, table, flags, numbers, z)
+                if refractory > 0:
+                    hold(z, r, x.dtype.type(refractory), hm, is_measured)
+                    for s in range(first, last):
+                        pack(hm[(s - first) * size : (s - first + 1) * size], held[t, s])
+                if is_given:
+                    copy(wm, v)
+                else:
+                    reset(wm, z, hm, table, flags[HARD], refractory > 0, v)
+                if flags[ADAPTIVE]:
+                    adapt(v, z, table, q)
+                total = counts[start:end]
+                for n in range(m):
+                    total[n] += z[n]
+                if packed:
+                    for s in range(first, last):
+                        pack(z[(s - first) * size : (s - first + 1) * size], words[t, s])
+                else:
+                    copy(z, spikes[t, start:end])
             else:
-                for n in range(m):
-                    ta[n] -= vb[n] * k[n]
+                copy(wm, v)
+            if len(membrane) > 0:
+                copy(wm if flags[BEFORE] else v, membrane[t, start:end])
+            if len(synaptic) > 0:
+                copy(i, synaptic[t, start:end])
+            if len(history) > 0:
+                copy(v, history[0, t, start:end])
+                if learns(flags, A, G):
+                    copy(i, history[1, t, start:end])
+                if flags[ADAPTIVE]:
+                    copy(q, history[2, t, start:end])
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _add_adaptation(grads, flags, qb, k, v, kept_q, wb):
-    """Gradients of the adaptation's numbers, and the gain's part of it, from one step."""
-    m = len(qb)
-    if _learns(flags, G, G):
-        gg = grads[G]
-        for n in range(m):
-            gg[n] -= wb[n] * kept_q[n]
-    if _learns(flags, KEEP, KEEP):
-        keep = grads[KEEP]
-        for n in range(m):
-            keep[n] += qb[n] * kept_q[n]
-    if _learns(flags, FROM_MEMBRANE, FROM_MEMBRANE):
-        coupling = grads[FROM_MEMBRANE]
-        for n in range(m):
-            coupling[n] += qb[n] * v[n]
-    if _learns(flags, FROM_SPIKE, FROM_SPIKE):
-        jump = grads[FROM_SPIKE]
-        for n in range(m):
-            jump[n] += qb[n] * k[n]
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _adapt_back(table, wb, qb):
-    """The gradient of q's value of the step before."""
-    keep, g = table[KEEP], table[G]
-    for n in range(len(qb)):
-        qb[n] = keep[n] * qb[n] - g[n] * wb[n]
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _plus_product(row, factor, other):
-    for n in range(len(row)):
-        row[n] += factor[n] * other[n]
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _spike_back(u, k, h, table, flags, numbers, given, v, f, s, ub):
-    """Through the reset and the spike: v becomes the gradient of w but for u's part, ub is u's."""
-    one = u.dtype.type(1)
-    m, held = len(u), flags[REFRACTORY] > 0
-    _bump(flags[FORMULA], u, numbers[1], numbers[2], s)
-    if held:
-        for n in range(m):
-            s[n] *= one - h[n]
-    if not given:
-        if flags[ATTACHED]:
-            if flags[HARD]:
-                to, threshold = table[TO], table[THRESHOLD]
-                for n in range(m):
-                    f[n] += v[n] * (to[n] - u[n] - threshold[n])
-            else:
-                amount = table[AMOUNT]
-                for n in range(m):
-                    f[n] -= v[n] * amount[n]
-        if flags[HARD]:
-            for n in range(m):
-                v[n] *= one - k[n]
-            if held:
-                for n in range(m):
-                    v[n] *= one - h[n]
-    for n in range(m):
-        ub[n] = f[n] * s[n]
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _moved_back(drive, before, k, h, table, held, v, f, d, ub):
-    """As `eager._moved_back`; v becomes the gradient of w but for a spike's part, ub is that."""
-    zero, one, flattest = v.dtype.type(0), v.dtype.type(1), v.dtype.type(FLATTEST)
-    b, g, c, threshold, to = table[B], table[G], table[C], table[THRESHOLD], table[TO]
-    for n in range(len(v)):
-        push = g[n] * drive[n] + c[n]
-        total = d[n] - (push - (one - b[n]) * to[n]) * v[n]
-        ub[n] = zero
-        kept = zero
-        if k[n] > zero:
-            leak = (one - b[n]) * threshold[n]
-            slope = push - leak
-            if slope > zero:
-                ub[n] = (f[n] - total) / max(slope, flattest * leak)
-            v[n] = zero
-        elif held and h[n] > zero:
-            kept = total
-            v[n] = zero
-        d[n] = kept + before[n] * f[n]
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def _current_back(table, flags, plain, used, w, v, i, f, out):
-    """Through w and i: the gradient of x, and those of the v, i and z of the step before.
-
-    plain: that of x is w itself, and is left to the caller. used: somebody adds to z's.
-    """
-    a, b, g = table[A], table[B], table[G]
-    m = len(w)
-    if plain:
-        pass
-    elif flags[DIRECT]:
-        for n in range(m):
-            out[n] = i[n] + w[n]
-        _clear(i)
-    elif flags[DELAYED]:
-        _copy(i, out)
-        for n in range(m):
-            i[n] = a[n] * i[n] + g[n] * w[n]
-    else:
-        for n in range(m):
-            out[n] = i[n] + g[n] * w[n]
-        for n in range(m):
-            i[n] = a[n] * out[n]
-    for n in range(m):
-        v[n] = b[n] * w[n]
-    if flags[LATE] and flags[ATTACHED]:
-        lost = table[L]
-        for n in range(m):
-            f[n] = -lost[n] * w[n]
-    elif flags[SPIKING] and used:
-        _clear(f)
+@njit(cache=True, parallel=True)
+def forward(
+    block, steps, size, x, sent, start_of, channel, synapse, feed, narrow, most, table, flags,
+    numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic, history,
+    held, measured, given,
+):  # fmt: skip
+    """All blocks of `block` units, shared among numba's threads."""
+    units, width, kind = state.shape[1], table.shape[1], state.dtype
+    for b in prange((units + block - 1) // block):
+        scratch, current = np.empty((3, width), kind), np.empty((width // size, size), kind)
+        fan, none = np.empty(synapse.shape[1], kind), np.empty((0, 0), np.int64)
+        chosen = np.empty(max(size, most) + 4, np.int64)
+        _forward_block(
+            b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of, channel,
+            synapse, feed, narrow, table, flags, numbers, weight, initial, state, words, spikes,
+            counts, margin, membrane, synaptic, history, held, measured, given, scratch, current,
+            fan, chosen, none,
+        )  # fmt: skip
 
 
 @njit(fastmath=FAST, forceinline=True, **VIEWS)
@@ -536,14 +268,14 @@ def _spikes_of(t, first, last, size, words, spikes, k):
         for s in range(first, last):
             unpack(words[t, s], k[(s - first) * size : (s - first + 1) * size])
     else:
-        _copy(spikes[t, first * size : last * size], k)
+        copy(spikes[t, first * size : last * size], k)
 
 
 @njit(fastmath=FAST, forceinline=True, **VIEWS)
 def _spikes_before(t, first, last, size, words, spikes, initial, k):
     """Those of the step before t."""
     if t == 0 or len(words) + len(spikes) == 0:
-        _copy(initial[2, first * size : last * size], k[: (last - first) * size])
+        copy(initial[2, first * size : last * size], k[: (last - first) * size])
     else:
         _spikes_of(t - 1, first, last, size, words, spikes, k[: (last - first) * size])
 
@@ -572,13 +304,13 @@ def _margins(low, high, size, x, table, flags, words, held, state, w, h, margin)
             here = slice(start - low, end - low)
             v, i, z = state[0, here], state[1, here], state[2, here]
             wm, hm, um = w[:m], h[:m], margin[t, here]
-            _integrate(x[0, start:end], table, flags, v, i, z, z, wm)
+            integrate(x[0, start:end], table, flags, v, i, z, z, wm)
             for n in range(m):
                 um[n] = wm[n] - threshold[n]
             _spikes_of(t, first, last, size, words, margin, z)
             if flags[REFRACTORY] > 0:
                 _spikes_of(t, first, last, size, held, margin, hm)
-            _reset(wm, z, hm, table, flags[HARD], flags[REFRACTORY] > 0, v)
+            reset(wm, z, hm, table, flags[HARD], flags[REFRACTORY] > 0, v)
 
 
 @njit(fastmath=FAST, cache=True, **VIEWS)
@@ -609,29 +341,29 @@ def _backward_block(
                 _plus(v, to_membrane, t, start, end)
             q = state[4 if flags[ADAPTIVE] else 3, here]
             if flags[ADAPTIVE]:
-                _plus_product(v, q, table[FROM_MEMBRANE])
+                plus_product(v, q, table[FROM_MEMBRANE])
             vm = vb[:m]
             if learning:
-                _copy(v, vm)
+                copy(v, vm)
             if spiking:
                 adds = t == steps - 1 or recurrent or (flags[LATE] and flags[ATTACHED])
                 if len(behind) > 0:
                     if not adds:
-                        _clear(f)
+                        clear(f)
                     fan_out = len(behind)
                     _multiply(to_spikes[t, first * fan_out : last * fan_out], behind, f)
                 elif adds:
                     _plus(f, to_spikes, t, start, end)
                 elif len(to_spikes) > 0:
-                    _copy(to_spikes[t, start:end], f)
+                    copy(to_spikes[t, start:end], f)
                 else:
-                    _clear(f)
+                    clear(f)
                 if len(to_counts) > 0:
                     each = to_counts[start:end]
                     for n in range(m):
                         f[n] += each[n]
                 if flags[ADAPTIVE]:
-                    _plus_product(f, q, table[FROM_SPIKE])
+                    plus_product(f, q, table[FROM_SPIKE])
                 if flags[HARD] or learning or flags[EXACT]:
                     _spikes_of(t, first, last, size, words, spikes, km)
                 if flags[REFRACTORY] > 0:
@@ -641,44 +373,44 @@ def _backward_block(
                     row = t - 1 if flags[DELAYED] else t
                     drive = margin[row, start:end] if row >= 0 else initial[1, start:end]
                     shift, held_back = state[3, here], flags[REFRACTORY] > 0
-                    _moved_back(drive, kept_z[:m], km, hm, table, held_back, v, f, shift, um)
+                    moved_back(drive, kept_z[:m], km, hm, table, held_back, v, f, shift, um)
                 else:
                     u = margin[t, start - offset : end - offset]
-                    _spike_back(u, km, hm, table, flags, numbers, given, v, f, s[:m], um)
+                    spike_back(u, km, hm, table, flags, numbers, given, v, f, s[:m], um)
                 _plus(um, to_margin, t, start, end)
                 for n in range(m):
                     wm[n] = v[n] + um[n]
             else:
-                _copy(v, wm)
+                copy(v, wm)
             if flags[BEFORE]:
                 _plus(wm, to_membrane, t, start, end)
             _plus(i, to_synaptic, t, start, end)
             gt = latest[here]
             plain = flags[DIRECT] and t < steps - 1 and len(to_synaptic) == 0  # i carries nothing
-            _current_back(table, flags, plain, recurrent or t == 0, wm, v, i, f, gt)
+            current_back(table, flags, plain, recurrent or t == 0, wm, v, i, f, gt)
             if plain:
-                _copy(wm, gt)
+                copy(wm, gt)
             if learning:
                 kept_v = history[0, t - 1, start:end] if t else initial[0, start:end]
-                if _learns(flags, A, G):
+                if learns(flags, A, G):
                     before = history[1, t - 1, start:end] if t else initial[1, start:end]
-                    _copy(before, kept_i[0, :m])
-                    _copy(history[1, t, start:end], kept_i[1, :m])
-                if _learns(flags, L, L):
+                    copy(before, kept_i[0, :m])
+                    copy(history[1, t, start:end], kept_i[1, :m])
+                if learns(flags, L, L):
                     _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
-                _add_to_table(grads, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
+                add_to_table(grads, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
                 if flags[ADAPTIVE]:
                     kept_q = history[2, t - 1, start:end] if t else initial[4, start:end]
-                    _add_adaptation(grads, flags, q, km, history[0, t, start:end], kept_q, wm)
+                    add_adaptation(grads, flags, q, km, history[0, t, start:end], kept_q, wm)
             if flags[ADAPTIVE]:
-                _adapt_back(table, wm, q)
+                adapt_back(table, wm, q)
             every = lines[first - low // size : last - low // size]
             if to_synapse.size > 0:
                 rows = t * batch + first
                 bits = sent[t, first:last] if len(sent) > 0 else none
                 _gather(rows, bits, start_of, channel, every, narrow, to_synapse, chosen, fan)
             if len(out) == steps or (len(out) > 0 and t == steps - 1):
-                _copy(gt, out[min(t, len(out) - 1), start:end])
+                copy(gt, out[min(t, len(out) - 1), start:end])
             elif len(out) > 0:
                 total = out[0, start:end]
                 for n in range(m):
@@ -712,7 +444,7 @@ def backward(
             fired, kept = np.empty(lines.shape if len(weight) > 0 else (0, 0), kind), margin
             state = np.zeros((4 + flags[ADAPTIVE], high - low), kind)
             for part in range(len(to_state)):
-                _copy(to_state[part, low:high], state[part])
+                copy(to_state[part, low:high], state[part])
             if again:
                 kept = np.empty((steps, high - low), kind)
                 before = np.empty((3, high - low), kind)
@@ -729,4 +461,4 @@ def backward(
                 fired, chosen, none,
             )  # fmt: skip
             for part in range(len(to_initial)):
-                _copy(state[part], to_initial[part, low:high])
+                copy(state[part], to_initial[part, low:high])

@@ -1,0 +1,316 @@
+"""One step of a scan and of its adjoint on a row of units, compiled by numba.
+
+A unit is a neuron of some sample. Each loop writes one array, since the vectoriser gives up where
+it would have to rule out many overlaps. Equations: `NeuronParameters`.
+"""
+
+import numpy as np
+from numba import njit
+
+from snnexp.kernels.surrogates import FLATTEST, FORMULAS
+from snnexp.kernels.tiles import FAST, VIEWS
+
+SPIKING, HARD, DELAYED, ATTACHED, BEFORE, MULTIPLE, SMOOTH, REFRACTORY = range(8)
+FORMULA, LATE, DIRECT, STRICT, EXACT, ADAPTIVE, _, _, _, _, LEARNT = range(8, 19)
+"""Places in `flags`, which are `Switches`."""
+A, B, G, C, THRESHOLD, AMOUNT, L, TO, KEEP, FROM_MEMBRANE, FROM_SPIKE = range(11)
+"""Rows of the table, as `switches.NUMBERS` orders them."""
+
+
+def _choose(name, kinds):
+    """A compiled function that fills `out` by the formula `name` of surrogate number `kind`."""
+    if not kinds:
+
+        @njit(fastmath=FAST, **VIEWS)
+        def nothing(kind, x, p, q, out):
+            pass
+
+        return nothing
+    formula = njit(fastmath=FAST, **VIEWS)(getattr(kinds[0], name))
+    others = _choose(name, kinds[1:])
+
+    @njit(fastmath=FAST, **VIEWS)
+    def fill(kind, x, p, q, out):
+        if kind == 0:
+            one = x.dtype.type(1)
+            for n in range(len(x)):
+                out[n] = formula(x[n], p, q, one)
+        else:
+            others(kind - 1, x, p, q, out)
+
+    return fill
+
+
+_bump, _rise = _choose("bump", FORMULAS), _choose("rise", FORMULAS)
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def copy(source, target):
+    """Shorter code than an assignment to a slice, which checks shapes."""
+    for n in range(len(target)):
+        target[n] = source[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def clear(target):
+    """All of it 0."""
+    for n in range(len(target)):
+        target[n] = 0
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def integrate(x, table, flags, v, i, z, q, w):
+    """I(t) in place, and w(t); `direct` neurons have i = x, which is left to the last step."""
+    a, b, g, c = table[A], table[B], table[G], table[C]
+    m = len(x)
+    if flags[DIRECT]:
+        for n in range(m):
+            w[n] = b[n] * v[n] + x[n]
+    else:
+        if not flags[DELAYED]:
+            for n in range(m):
+                i[n] = a[n] * i[n] + x[n]
+        for n in range(m):
+            w[n] = b[n] * v[n] + (g[n] * i[n] + c[n])
+        if flags[DELAYED]:
+            for n in range(m):
+                i[n] = a[n] * i[n] + x[n]
+    if flags[LATE]:
+        lost = table[L]
+        for n in range(m):
+            w[n] -= lost[n] * z[n]
+    if flags[ADAPTIVE]:
+        for n in range(m):
+            w[n] -= g[n] * q[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def adapt(v, z, table, q):
+    """Q(t) in place."""
+    keep, coupling, jump = table[KEEP], table[FROM_MEMBRANE], table[FROM_SPIKE]
+    for n in range(len(q)):
+        q[n] = keep[n] * q[n] + coupling[n] * v[n] + jump[n] * z[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def fire(u, w, table, flags, numbers, z):
+    """The spikes; binary ones from w, so that margins u nobody keeps need not be made."""
+    zero, one, edge = u.dtype.type(0), u.dtype.type(1), numbers[0]
+    if flags[SMOOTH]:
+        _rise(flags[FORMULA], u, numbers[1], numbers[2], z)
+    elif flags[MULTIPLE]:
+        threshold = table[THRESHOLD]
+        for n in range(len(u)):
+            z[n] = max(np.floor(w[n] / threshold[n]), one) if u[n] > edge else zero
+    else:
+        threshold = table[THRESHOLD]
+        for n in range(len(u)):
+            z[n] = one if w[n] - threshold[n] > edge else zero
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def hold(z, r, steps, h, free):
+    """Hold back spikes while r > 0; h says where, r goes on. `free`: spikes are measured."""
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    for n in range(len(z)):
+        h[n] = one if r[n] > zero else zero
+    if not free:
+        for n in range(len(z)):
+            z[n] *= one - h[n]
+    for n in range(len(z)):
+        r[n] = steps if z[n] > zero else max(r[n] - one, zero)
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def reset(w, z, h, table, hard, held, v):
+    """V(t)."""
+    if hard:
+        to = table[TO]
+        for n in range(len(w)):
+            v[n] = w[n] - z[n] * (w[n] - to[n])
+        if held:
+            for n in range(len(w)):
+                v[n] += h[n] * (to[n] - v[n])
+    else:
+        amount = table[AMOUNT]
+        for n in range(len(w)):
+            v[n] = w[n] - z[n] * amount[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def add(factor, row, out):
+    """Out += factor times row."""
+    for n in range(len(out)):
+        out[n] += factor * row[n]
+
+
+@njit(**VIEWS)
+def learns(flags, one, other):
+    """Whether a gradient is asked of either number."""
+    return flags[LEARNT] & (1 << one | 1 << other) != 0
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, given):
+    """Gradients of `NUMBERS` from one step; vb is v's before the reset's derivative.
+
+    grads: not a slice of columns, whose rows loops would not take for what they are, contiguous.
+    """
+    m = len(wb)
+    if learns(flags, B, B):
+        gb = grads[B]
+        for n in range(m):
+            gb[n] += wb[n] * kept_v[n]
+    if learns(flags, C, C):
+        gc = grads[C]
+        for n in range(m):
+            gc[n] += wb[n]
+    if learns(flags, L, L):
+        gl = grads[L]
+        for n in range(m):
+            gl[n] -= wb[n] * kept_z[n]
+    if learns(flags, G, G):
+        gg, drive = grads[G], kept_i[0] if flags[DELAYED] else kept_i[1]
+        for n in range(m):
+            gg[n] += wb[n] * drive[n]
+    if learns(flags, A, A):
+        ga, before = grads[A], kept_i[0]
+        for n in range(m):
+            ga[n] += ib[n] * before[n]
+    if flags[SPIKING]:
+        if learns(flags, THRESHOLD, THRESHOLD):
+            gt = grads[THRESHOLD]
+            for n in range(m):
+                gt[n] -= ub[n]
+        if learns(flags, AMOUNT, TO) and (not given or flags[EXACT]):
+            ta, to = grads[AMOUNT], grads[TO]
+            if flags[HARD]:
+                for n in range(m):
+                    to[n] += vb[n] * k[n]
+                if flags[REFRACTORY]:
+                    for n in range(m):
+                        to[n] += vb[n] * h[n] * (k.dtype.type(1) - k[n])
+            else:
+                for n in range(m):
+                    ta[n] -= vb[n] * k[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def add_adaptation(grads, flags, qb, k, v, kept_q, wb):
+    """Gradients of the adaptation's numbers, and the gain's part of it, from one step."""
+    m = len(qb)
+    if learns(flags, G, G):
+        gg = grads[G]
+        for n in range(m):
+            gg[n] -= wb[n] * kept_q[n]
+    if learns(flags, KEEP, KEEP):
+        keep = grads[KEEP]
+        for n in range(m):
+            keep[n] += qb[n] * kept_q[n]
+    if learns(flags, FROM_MEMBRANE, FROM_MEMBRANE):
+        coupling = grads[FROM_MEMBRANE]
+        for n in range(m):
+            coupling[n] += qb[n] * v[n]
+    if learns(flags, FROM_SPIKE, FROM_SPIKE):
+        jump = grads[FROM_SPIKE]
+        for n in range(m):
+            jump[n] += qb[n] * k[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def adapt_back(table, wb, qb):
+    """The gradient of q's value of the step before."""
+    keep, g = table[KEEP], table[G]
+    for n in range(len(qb)):
+        qb[n] = keep[n] * qb[n] - g[n] * wb[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def plus_product(row, factor, other):
+    """Row += factor times other, number by number."""
+    for n in range(len(row)):
+        row[n] += factor[n] * other[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def spike_back(u, k, h, table, flags, numbers, given, v, f, s, ub):
+    """Through the reset and the spike: v becomes the gradient of w but for u's part, ub is u's."""
+    one = u.dtype.type(1)
+    m, held = len(u), flags[REFRACTORY] > 0
+    _bump(flags[FORMULA], u, numbers[1], numbers[2], s)
+    if held:
+        for n in range(m):
+            s[n] *= one - h[n]
+    if not given:
+        if flags[ATTACHED]:
+            if flags[HARD]:
+                to, threshold = table[TO], table[THRESHOLD]
+                for n in range(m):
+                    f[n] += v[n] * (to[n] - u[n] - threshold[n])
+            else:
+                amount = table[AMOUNT]
+                for n in range(m):
+                    f[n] -= v[n] * amount[n]
+        if flags[HARD]:
+            for n in range(m):
+                v[n] *= one - k[n]
+            if held:
+                for n in range(m):
+                    v[n] *= one - h[n]
+    for n in range(m):
+        ub[n] = f[n] * s[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def moved_back(drive, before, k, h, table, held, v, f, d, ub):
+    """As `eager._moved_back`; v becomes the gradient of w but for a spike's part, ub is that."""
+    zero, one, flattest = v.dtype.type(0), v.dtype.type(1), v.dtype.type(FLATTEST)
+    b, g, c, threshold, to = table[B], table[G], table[C], table[THRESHOLD], table[TO]
+    for n in range(len(v)):
+        push = g[n] * drive[n] + c[n]
+        total = d[n] - (push - (one - b[n]) * to[n]) * v[n]
+        ub[n] = zero
+        kept = zero
+        if k[n] > zero:
+            leak = (one - b[n]) * threshold[n]
+            slope = push - leak
+            if slope > zero:
+                ub[n] = (f[n] - total) / max(slope, flattest * leak)
+            v[n] = zero
+        elif held and h[n] > zero:
+            kept = total
+            v[n] = zero
+        d[n] = kept + before[n] * f[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def current_back(table, flags, plain, used, w, v, i, f, out):
+    """Through w and i: the gradient of x, and those of the v, i and z of the step before.
+
+    plain: that of x is w itself, and is left to the caller. used: somebody adds to z's.
+    """
+    a, b, g = table[A], table[B], table[G]
+    m = len(w)
+    if plain:
+        pass
+    elif flags[DIRECT]:
+        for n in range(m):
+            out[n] = i[n] + w[n]
+        clear(i)
+    elif flags[DELAYED]:
+        copy(i, out)
+        for n in range(m):
+            i[n] = a[n] * i[n] + g[n] * w[n]
+    else:
+        for n in range(m):
+            out[n] = i[n] + g[n] * w[n]
+        for n in range(m):
+            i[n] = a[n] * out[n]
+    for n in range(m):
+        v[n] = b[n] * w[n]
+    if flags[LATE] and flags[ATTACHED]:
+        lost = table[L]
+        for n in range(m):
+            f[n] = -lost[n] * w[n]
+    elif flags[SPIKING] and used:
+        clear(f)
