@@ -50,10 +50,12 @@ class Roll:
         (self.channels,) = require_whole(0, channels=channels)
 
     def __call__(self, recordings: Recordings, generator: torch.Generator) -> Recordings:
-        shift = _whole(self.channels, 1, recordings.channel, generator)
-        return replace(
-            recordings, channel=(recordings.channel + shift).remainder(recordings.num_channels)
-        )
+        r = recordings
+        shift = _whole(self.channels, 1, r.channel, generator)
+        every = torch.arange(r.num_channels, dtype=shift.dtype, device=shift.device)
+        moved = (every + shift).remainder(r.num_channels)
+        inside = r.channel.clamp(0, r.num_channels - 1)  # lost events may lie anywhere
+        return replace(r, channel=moved.index_select(0, inside))
 
 
 class ChannelShift:

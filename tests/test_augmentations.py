@@ -46,6 +46,15 @@ def test_roll_shifts_a_whole_batch_round_the_end(made):
     assert shifts == {0, 1, 2, 3, 47, 48, 49}
 
 
+def test_events_that_a_shift_lost_may_be_rolled(made):
+    shifted = drawn("ChannelShift", made, channels=20)
+    assert not shifted.channel.ge(0).all() and not shifted.channel.lt(CHANNELS).all()
+    rolled = drawn("Roll", shifted, channels=3)
+    inside = left(shifted)
+    assert torch.equal(left(rolled), inside)
+    assert ((rolled.channel - shifted.channel)[inside] % CHANNELS).unique().numel() == 1
+
+
 def test_channel_shift_has_a_number_for_each_sample_and_loses_what_leaves(made):
     shifted = drawn("ChannelShift", made, channels=4)
     draws = torch.randint(-4, 5, (BATCH,), generator=torch.Generator().manual_seed(0))
