@@ -255,7 +255,7 @@ def _choose(
     if kernel == "torch":
         return kernel
     if _asks_for_triton(kernel, current):
-        chosen, lack = "triton", _lacking_triton(current, p, recurrent, smooth)
+        chosen, lack = "triton", _lacking_triton(current, recurrent, smooth)
     elif isinstance(current, Projection):
         return "numba"
     else:
@@ -276,13 +276,11 @@ def _like(current: Current) -> Tensor:
     return current if isinstance(current, Tensor) else current.weight
 
 
-def _lacking_triton(
-    current: Current, p: NeuronParameters, recurrent: Tensor | None, smooth: bool
-) -> str | None:
+def _lacking_triton(current: Current, recurrent: Tensor | None, smooth: bool) -> str | None:
     module = _triton()
     if isinstance(module, str):
         return module
-    return module.lack(_like(current), current.shape[2], p, recurrent, smooth)
+    return module.lack(_like(current), current.shape[2], recurrent, smooth)
 
 
 @functools.cache

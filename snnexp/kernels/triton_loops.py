@@ -13,6 +13,9 @@ import triton.language as tl
 
 from snnexp.kernels.triton_steps import (
     AMOUNT,
+    FROM_MEMBRANE,
+    FROM_SPIKE,
+    KEEP,
     THRESHOLD,
     TO,
     A,
@@ -20,6 +23,7 @@ from snnexp.kernels.triton_steps import (
     C,
     G,
     L,
+    adaptation_of,
     current_back,
     fire,
     integrate,
@@ -47,6 +51,10 @@ def forward(
     r = tl.load(initial + 3 * units + cell, mask=inside, other=0.0)
     h = tl.zeros_like(v)
     total = tl.zeros_like(v)
+    q = tl.zeros_like(v)
+    if s.adaptive:
+        keep, from_membrane, from_spike = adaptation_of(table, column % size, size)
+        q = tl.load(initial + 4 * units + cell, mask=inside, other=0.0)
     matrix = None
     if RESIDENT:
         matrix = rows_of(weight, size, 1, size, 0, COLUMNS, COLUMNS)
@@ -57,6 +65,8 @@ def forward(
         if weight is not None:
             xt += times(z, matrix, weight, size, 1, size, PRECISION, ROWS, COLUMNS)
         w, i = integrate(xt, v, i, z, n, s)
+        if s.adaptive:
+            w -= n[G] * q
         if given is not None:
             w = tl.load(given + place, mask=inside, other=0.0).to(v.dtype)
         v = w
@@ -74,6 +84,8 @@ def forward(
                 tl.store(held + place, h, mask=inside)
             if given is None:
                 v = reset(w, z, h, n, s)
+            if s.adaptive:
+                q = keep * q + from_membrane * v + from_spike * z
             total += z
             tl.store(spikes + place, z, mask=inside)
             if s.margin:
@@ -85,6 +97,8 @@ def forward(
         if s.history:
             tl.store(history + place, v, mask=inside)
             tl.store(history + steps * units + place, i, mask=inside)
+            if s.adaptive:
+                tl.store(history + 2 * steps * units + place, q, mask=inside)
         now += units
         x_now += x_stride
     tl.store(counts + cell, total, mask=inside)
@@ -92,6 +106,8 @@ def forward(
     tl.store(end + units + cell, i, mask=inside)
     tl.store(end + 2 * units + cell, z, mask=inside)
     tl.store(end + 3 * units + cell, r, mask=inside)
+    if s.adaptive:
+        tl.store(end + 4 * units + cell, q, mask=inside)
 
 
 @triton.jit
@@ -105,7 +121,8 @@ def backward(
     """The adjoint of `forward`, backwards through the same steps.
 
     A gradient's stride is 0 where one step stands for all. out: of the current, by step; out_total:
-    summed over steps. to_table: by unit.
+    summed over steps. to_table: by unit. e is the gradient of the adaptation q(t), q the second
+    number of the surrogate.
     """
     cell, column, inside = places(rows, columns, ROWS, COLUMNS)
     units = tl.cast(rows, tl.int64) * columns
@@ -119,8 +136,13 @@ def backward(
     f = add(zero, to_state, 2 * units + cell, inside)
     d = add(zero, to_state, 3 * units + cell, inside)
     every = add(zero, to_counts, cell, inside)
-    k, h, total = zero, zero, zero
+    k, h, e, total = zero, zero, zero, zero
     ga, gb, gg, gc, gt, gr, gl, go = zero, zero, zero, zero, zero, zero, zero, zero
+    gk, gm, gs = zero, zero, zero
+    if s.adaptive:
+        keep, from_membrane, from_spike = adaptation_of(table, column % size, size)
+        first_e = tl.load(initial + 4 * units + cell, mask=inside, other=0.0)
+        e = add(zero, to_state, 4 * units + cell, inside)
     matrix = None
     if RESIDENT:
         matrix = rows_of(weight, size, size, 1, 0, COLUMNS, COLUMNS)
@@ -130,6 +152,9 @@ def backward(
         place = now + cell
         if not s.before_reset:
             v = add(v, to_membrane, t * membrane_stride + cell, inside)
+        if s.adaptive:
+            v += from_membrane * e
+            f += from_spike * e
         after, u = v, zero
         if s.spiking:
             f = add(f + every, to_spikes, t * spikes_stride + cell, inside)
@@ -173,6 +198,14 @@ def backward(
                         go += after * tl.maximum(k, h)
                 elif not given:
                     gr -= after * k
+            if s.adaptive:
+                old_e = earlier(history, 2 * steps * units + place - units, first_e, t, inside)
+                gg -= w * old_e
+                gk += e * old_e
+                gm += e * tl.load(history + place, mask=inside, other=0.0)
+                gs += e * k
+        if s.adaptive:
+            e = keep * e - n[G] * w
         i = kept
         if s.late and s.attached:
             f = -n[L] * w
@@ -191,6 +224,8 @@ def backward(
     tl.store(to_initial + units + cell, i, mask=inside)
     tl.store(to_initial + 2 * units + cell, f, mask=inside)
     tl.store(to_initial + 3 * units + cell, d if s.exact else zero, mask=inside)
+    if s.adaptive:
+        tl.store(to_initial + 4 * units + cell, e, mask=inside)
     if s.history:
         tl.store(to_table + A * units + cell, ga, mask=inside)
         tl.store(to_table + B * units + cell, gb, mask=inside)
@@ -200,3 +235,7 @@ def backward(
         tl.store(to_table + AMOUNT * units + cell, gr, mask=inside)
         tl.store(to_table + L * units + cell, gl, mask=inside)
         tl.store(to_table + TO * units + cell, go, mask=inside)
+        if s.adaptive:
+            tl.store(to_table + KEEP * units + cell, gk, mask=inside)
+            tl.store(to_table + FROM_MEMBRANE * units + cell, gm, mask=inside)
+            tl.store(to_table + FROM_SPIKE * units + cell, gs, mask=inside)

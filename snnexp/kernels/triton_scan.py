@@ -14,7 +14,6 @@ from torch import Tensor
 from triton import knobs
 
 from snnexp.kernels import triton_loops as loops
-from snnexp.kernels.scan import NeuronParameters
 from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
 from snnexp.kernels.triton_steps import BUMPS
 
@@ -31,9 +30,7 @@ CAPABILITY = (8, 0)
 """The first with products of bfloat16 and tf32."""
 
 
-def lack(
-    like: Tensor, size: int, p: NeuronParameters, recurrent: Tensor | None, smooth: bool
-) -> str | None:
+def lack(like: Tensor, size: int, recurrent: Tensor | None, smooth: bool) -> str | None:
     """What keeps a layer's scan from Triton's kernels, if anything, as a clause.
 
     like: has the device and the precision of its current. size: its neurons.
@@ -45,8 +42,6 @@ def lack(
         return "Triton's kernels are for NVIDIA GPUs of compute capability 8.0 and above"
     if smooth:
         return "Triton's kernels have no smooth spikes"
-    if p.adaptive:
-        return "Triton's kernels have no adaptation"
     if recurrent is not None and size > MOST:
         return f"a layer of {size} recurrent neurons does not fit into Triton's, which take {MOST}"
     if recurrent is not None and like.dtype == torch.float64:
@@ -65,7 +60,7 @@ def forward(
     shape: list[float],
     steps: int,
 ) -> Outcome:
-    """All steps from the state `initial` [4, batch, neuron]; see `operators.scan`.
+    """All steps from the state `initial` [4 or 5, batch, neuron]; see `operators.scan`.
 
     Spikes have the current's precision, everything else that of the state.
     """
@@ -78,7 +73,7 @@ def forward(
     margin = new(steps if s.spiking and s.margin else 0, batch, size)
     membrane = new(steps if s.membrane else 0, batch, size)
     synaptic = new(steps if s.synaptic else 0, batch, size)
-    history = new(2 if s.history else 0, steps, batch, size)
+    history = new(2 + s.adaptive if s.history else 0, steps, batch, size)
     held = new(steps if s.refractory_steps else 0, batch, size, dtype=torch.int8)
     words = new(0, batch, (size + 63) // 64, dtype=torch.int64)
     counts, end = new(batch, size), torch.empty_like(initial)

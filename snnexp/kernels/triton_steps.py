@@ -20,6 +20,10 @@ A, B, G, C, THRESHOLD, AMOUNT, L, TO = (
     for name in ("keep_syn", "keep_mem", "gain", "drift", "threshold", "amount", "late", "to")
 )
 """Places in a neuron's tuple of numbers, and rows of the table."""
+KEEP, FROM_MEMBRANE, FROM_SPIKE = (
+    tl.constexpr(NUMBERS.index(name)) for name in ("keep_adapt", "from_membrane", "from_spike")
+)
+"""Rows of the table behind them, in the order of an adaptation's tuple."""
 SHARE = tl.constexpr(FLATTEST)
 
 
@@ -51,6 +55,16 @@ def numbers_of(table, neuron, size):
         tl.load(table + 5 * size + neuron),
         tl.load(table + 6 * size + neuron),
         tl.load(table + 7 * size + neuron),
+    )
+
+
+@triton.jit
+def adaptation_of(table, neuron, size):
+    """How much of the adaptation stays, and what the membrane and a spike add to it."""
+    return (
+        tl.load(table + KEEP * size + neuron),
+        tl.load(table + FROM_MEMBRANE * size + neuron),
+        tl.load(table + FROM_SPIKE * size + neuron),
     )
 
 

@@ -52,8 +52,6 @@ SPIKING = {
     **{f"iaf {m}": made.iaf(size=1, multiple=m).constants for m in (False, True)},
     **{f"adaptive {name}": adaptive(**settings) for name, settings in ADAPTIVE.items()},
 }
-FIXED = {name: p for name, p in SPIKING.items() if not p.adaptive}
-"""Without adaptation."""
 INTEGRATORS = {
     "li": made.li(size=1).constants,
     "li normalised": made.li(size=1, normalized=True).constants,

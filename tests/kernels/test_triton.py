@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from snnexp import kernels
 from snnexp.kernels import dispatch
-from tests.kernels.scans import FIXED, outcome
+from tests.kernels.scans import SPIKING, outcome
 from tests.models import made
 
 AGREEMENT = Path(__file__).with_name("triton_agreement.py")
@@ -61,11 +61,13 @@ class Compiled:
 @pytest.mark.parametrize(
     ("name", "shape", "dtype", "options"),
     [
-        (next(iter(FIXED)), (3, 2, 65), torch.float32, {}),
-        (list(FIXED)[-3], (1, 1, 1), torch.double, {"learn": True}),
-        (list(FIXED)[63], (2, 3, 33), torch.float32, {"learn": True, "recurrent": True}),
-        (next(iter(FIXED)), (2, 1, 256), torch.bfloat16, {"recurrent": True}),
-        (next(iter(FIXED)), (2, 1, 128), torch.float32, {"recurrent": True}),
+        (next(iter(SPIKING)), (3, 2, 65), torch.float32, {}),
+        (list(SPIKING)[-7], (1, 1, 1), torch.double, {"learn": True}),
+        (list(SPIKING)[63], (2, 3, 33), torch.float32, {"learn": True, "recurrent": True}),
+        (next(iter(SPIKING)), (2, 1, 256), torch.bfloat16, {"recurrent": True}),
+        (next(iter(SPIKING)), (2, 1, 128), torch.float32, {"recurrent": True}),
+        ("adaptive hard", (2, 3, 33), torch.float32, {"learn": True, "recurrent": True}),
+        ("adaptive soft", (2, 3, 33), torch.float32, {"learn": True}),
     ],
 )
 def test_kernels_compile_for_a_gpu_and_fit_it(name, shape, dtype, options, monkeypatch, tmp_path):
@@ -81,7 +83,7 @@ def test_kernels_compile_for_a_gpu_and_fit_it(name, shape, dtype, options, monke
     for kernel in ("FORWARD", "BACKWARD"):
         stand_in = Compiled(getattr(triton_scan, kernel), made)
         monkeypatch.setattr(triton_scan, kernel, stand_in)
-    outcome("triton", FIXED[name], shape, dtype=dtype, **options)
+    outcome("triton", SPIKING[name], shape, dtype=dtype, **options)
     assert [kernel.metadata.name for kernel in made] == ["forward", "backward"]
     for kernel in made:
         assert kernel.asm["cubin"]

@@ -10,8 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from snnexp import kernels
 from snnexp.kernels import Projection, dispatch, operators, whole
 from snnexp.kernels.scan import switches
-from tests.kernels.scans import FIXED as SPIKING
-from tests.kernels.scans import INTEGRATORS, adaptive, outcome
+from tests.kernels.scans import INTEGRATORS, SPIKING, outcome
 from tests.kernels.test_agreement import SURROGATES
 from tests.models import made
 
@@ -164,7 +163,6 @@ def test_a_projection_is_made_before():
     ("p", "options", "reason"),
     [
         (LIF, {"smooth": True}, "have no smooth spikes"),
-        (adaptive(), {}, "have no adaptation"),
         (LIF, {"recurrent": True}, "recurrent kernels take no float64"),
         (LIF, {"recurrent": True, "dtype": torch.float32, "shape": (2, 1, 257)}, "257 recurrent"),
     ],
