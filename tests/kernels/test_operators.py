@@ -8,11 +8,14 @@ from snnexp import kernels
 from snnexp.inputs import Dense, Events, Static
 from snnexp.kernels import operators, whole
 from snnexp.kernels.scan import switches
+from snnexp.kernels.switches import NUMBERS
 from tests.kernels.scans import INTEGRATORS, SPIKING
 from tests.models import made
 
 CUBA = next(name for name in SPIKING if name.startswith("cuba") and "6e-06" in name)
 
+EVERY = (1 << len(NUMBERS)) - 1
+"""All numbers learn."""
 EXACT = next(name for name in SPIKING if name.startswith("exact") and "6e-06" in name)
 
 
@@ -20,7 +23,7 @@ def arguments(p, source, kernel, *, recurrent, history, packed):
     """Those of the operator `scan`."""
     current, state = torch.randn(5, 2, 3), torch.zeros(4 + p.adaptive, 2, 3)
     asked = switches(
-        p, False, packed=packed, margin=True, membrane=True, synaptic=True, history=history
+        p, False, packed=packed, margin=True, membrane=True, synaptic=True, history=EVERY * history
     )
     weight = torch.randn(3, 3, requires_grad=True) if recurrent else None
     table = p.table(current, 3).clone().requires_grad_(history)

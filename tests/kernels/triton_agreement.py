@@ -10,10 +10,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from snnexp import kernels
 from snnexp.kernels import Projection, dispatch, operators, whole
 from snnexp.kernels.scan import switches
+from snnexp.kernels.switches import NUMBERS
 from tests.kernels.scans import INTEGRATORS, SPIKING, outcome
 from tests.kernels.test_agreement import SURROGATES
 from tests.models import made
 
+EVERY = (1 << len(NUMBERS)) - 1
+"""All numbers learn."""
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LIF = made.lif(size=1).constants
 CUBA = SPIKING[[name for name in SPIKING if name.startswith("cuba") and "6e-06" in name][-1]]
@@ -137,7 +140,7 @@ def test_gradients_that_are_the_same_at_each_step_agree():
 def test_the_operator_gives_what_torch_expects_of_it(p, learn, dtype):
     current, state = torch.randn(5, 2, 3, device=DEVICE, dtype=dtype), torch.zeros(4, 2, 3)
     asked = switches(
-        p, False, packed=False, margin=True, membrane=True, synaptic=True, history=learn
+        p, False, packed=False, margin=True, membrane=True, synaptic=True, history=EVERY * learn
     )
     state = state.to(DEVICE)
     inputs = (p.table(state, 3), current, None, None, None, None, None, state, None, None)
