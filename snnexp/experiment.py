@@ -189,7 +189,7 @@ def spare_time() -> None:
     Deterministic runs would fill new tensors before anything is written to them, and where there
     is no GPU, Adam would look for one.
     """
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if not torch.cuda.is_available():
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 

@@ -52,6 +52,7 @@ def forward(
     h = tl.zeros_like(v)
     total = tl.zeros_like(v)
     q = tl.zeros_like(v)
+    keep, from_membrane, from_spike = None, None, None
     if s.adaptive:
         keep, from_membrane, from_spike = adaptation_of(table, column % size, size)
         q = tl.load(initial + 4 * units + cell, mask=inside, other=0.0)
@@ -139,6 +140,7 @@ def backward(
     k, h, e, total = zero, zero, zero, zero
     ga, gb, gg, gc, gt, gr, gl, go = zero, zero, zero, zero, zero, zero, zero, zero
     gk, gm, gs = zero, zero, zero
+    keep, from_membrane, from_spike, first_e = None, None, None, zero
     if s.adaptive:
         keep, from_membrane, from_spike = adaptation_of(table, column % size, size)
         first_e = tl.load(initial + 4 * units + cell, mask=inside, other=0.0)
