@@ -235,7 +235,7 @@ def _forward_block(
                 copy(i, synaptic[t, start:end])
             if len(history) > 0:
                 copy(v, history[0, t, start:end])
-                if learns(flags, A, G):
+                if learns(flags, A) or learns(flags, G):
                     copy(i, history[1, t, start:end])
                 if flags[ADAPTIVE]:
                     copy(q, history[2, t, start:end])
@@ -392,11 +392,11 @@ def _backward_block(
                 copy(wm, gt)
             if learning:
                 kept_v = history[0, t - 1, start:end] if t else initial[0, start:end]
-                if learns(flags, A, G):
+                if learns(flags, A) or learns(flags, G):
                     before = history[1, t - 1, start:end] if t else initial[1, start:end]
                     copy(before, kept_i[0, :m])
                     copy(history[1, t, start:end], kept_i[1, :m])
-                if learns(flags, L, L):
+                if learns(flags, L):
                     _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
                 add_to_table(grads, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
                 if flags[ADAPTIVE]:

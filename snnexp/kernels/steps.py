@@ -144,77 +144,74 @@ def add(factor, row, out):
         out[n] += factor * row[n]
 
 
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def plus_product(row, factor, other):
+    """Row += factor times other, number by number, as far as all three go."""
+    for n in range(min(len(row), len(factor), len(other))):
+        row[n] += factor[n] * other[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **VIEWS)
+def minus_product(row, factor, other):
+    """Row -= factor times other, likewise."""
+    for n in range(min(len(row), len(factor), len(other))):
+        row[n] -= factor[n] * other[n]
+
+
 @njit(**VIEWS)
-def learns(flags, one, other):
-    """Whether a gradient is asked of either number."""
-    return flags[LEARNT] & (1 << one | 1 << other) != 0
+def learns(flags, number):
+    """Whether a gradient is asked of a number, by its row of the table."""
+    return flags[LEARNT] & (1 << number) != 0
 
 
 @njit(fastmath=FAST, forceinline=True, **VIEWS)
 def add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, given):
     """Gradients of `NUMBERS` from one step; vb is v's before the reset's derivative.
 
-    grads: not a slice of columns, whose rows loops would not take for what they are, contiguous.
+    grads: whole rows, since those of a slice of columns are not known to be contiguous.
     """
     m = len(wb)
-    if learns(flags, B, B):
-        gb = grads[B]
-        for n in range(m):
-            gb[n] += wb[n] * kept_v[n]
-    if learns(flags, C, C):
+    if learns(flags, B):
+        plus_product(grads[B], wb, kept_v)
+    if learns(flags, C):
         gc = grads[C]
         for n in range(m):
             gc[n] += wb[n]
-    if learns(flags, L, L):
-        gl = grads[L]
+    if learns(flags, L):
+        minus_product(grads[L], wb, kept_z)
+    if learns(flags, G):
+        plus_product(grads[G], wb, kept_i[0] if flags[DELAYED] else kept_i[1])
+    if learns(flags, A):
+        plus_product(grads[A], ib, kept_i[0])
+    if not flags[SPIKING]:
+        return
+    if learns(flags, THRESHOLD):
+        gt = grads[THRESHOLD]
         for n in range(m):
-            gl[n] -= wb[n] * kept_z[n]
-    if learns(flags, G, G):
-        gg, drive = grads[G], kept_i[0] if flags[DELAYED] else kept_i[1]
-        for n in range(m):
-            gg[n] += wb[n] * drive[n]
-    if learns(flags, A, A):
-        ga, before = grads[A], kept_i[0]
-        for n in range(m):
-            ga[n] += ib[n] * before[n]
-    if flags[SPIKING]:
-        if learns(flags, THRESHOLD, THRESHOLD):
-            gt = grads[THRESHOLD]
+            gt[n] -= ub[n]
+    if given and not flags[EXACT]:
+        return
+    if learns(flags, AMOUNT) and not flags[HARD]:
+        minus_product(grads[AMOUNT], vb, k)
+    if learns(flags, TO) and flags[HARD]:
+        to = grads[TO]
+        plus_product(to, vb, k)
+        if flags[REFRACTORY]:
             for n in range(m):
-                gt[n] -= ub[n]
-        if learns(flags, AMOUNT, TO) and (not given or flags[EXACT]):
-            ta, to = grads[AMOUNT], grads[TO]
-            if flags[HARD]:
-                for n in range(m):
-                    to[n] += vb[n] * k[n]
-                if flags[REFRACTORY]:
-                    for n in range(m):
-                        to[n] += vb[n] * h[n] * (k.dtype.type(1) - k[n])
-            else:
-                for n in range(m):
-                    ta[n] -= vb[n] * k[n]
+                to[n] += vb[n] * h[n] * (k.dtype.type(1) - k[n])
 
 
 @njit(fastmath=FAST, forceinline=True, **VIEWS)
 def add_adaptation(grads, flags, qb, k, v, kept_q, wb):
     """Gradients of the adaptation's numbers, and the gain's part of it, from one step."""
-    m = len(qb)
-    if learns(flags, G, G):
-        gg = grads[G]
-        for n in range(m):
-            gg[n] -= wb[n] * kept_q[n]
-    if learns(flags, KEEP, KEEP):
-        keep = grads[KEEP]
-        for n in range(m):
-            keep[n] += qb[n] * kept_q[n]
-    if learns(flags, FROM_MEMBRANE, FROM_MEMBRANE):
-        coupling = grads[FROM_MEMBRANE]
-        for n in range(m):
-            coupling[n] += qb[n] * v[n]
-    if learns(flags, FROM_SPIKE, FROM_SPIKE):
-        jump = grads[FROM_SPIKE]
-        for n in range(m):
-            jump[n] += qb[n] * k[n]
+    if learns(flags, G):
+        minus_product(grads[G], wb, kept_q)
+    if learns(flags, KEEP):
+        plus_product(grads[KEEP], qb, kept_q)
+    if learns(flags, FROM_MEMBRANE):
+        plus_product(grads[FROM_MEMBRANE], qb, v)
+    if learns(flags, FROM_SPIKE):
+        plus_product(grads[FROM_SPIKE], qb, k)
 
 
 @njit(fastmath=FAST, forceinline=True, **VIEWS)
@@ -223,13 +220,6 @@ def adapt_back(table, wb, qb):
     keep, g = table[KEEP], table[G]
     for n in range(len(qb)):
         qb[n] = keep[n] * qb[n] - g[n] * wb[n]
-
-
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
-def plus_product(row, factor, other):
-    """Row += factor times other, number by number."""
-    for n in range(len(row)):
-        row[n] += factor[n] * other[n]
 
 
 @njit(fastmath=FAST, forceinline=True, **VIEWS)

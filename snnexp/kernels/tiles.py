@@ -20,8 +20,9 @@ _IS_WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 LANES = 128 if _IS_WIDE else 64
 """Numbers that are summed together: eight registers full of floats."""
 PART = LANES // 4
-"""The same of a product, which sums `ROWS` rows together, and of what remains of a sum."""
+"""The same for each of the rows of a product's tile."""
 ROWS = 8 if _IS_WIDE else 4
+"""Rows of a product's tile."""
 
 
 class _Sum:

@@ -45,8 +45,6 @@ class RLIF(LIF):
         surrogate: Surrogate,
     ):
         require_positive(beta_std=beta_std)
-        if feedback_std is not None:
-            require_positive(feedback_std=feedback_std)
         super().__init__(
             size=size,
             dt=dt,
@@ -62,8 +60,10 @@ class RLIF(LIF):
         )
         self.beta = nn.Parameter(torch.empty(size))
         _truncated(self.beta, beta_mean, beta_std)
-        self.feedback = None if feedback_std is None else nn.Parameter(torch.empty(size))
-        if self.feedback is not None and feedback_std is not None:
+        self.feedback: nn.Parameter | None = None
+        if feedback_std is not None:
+            require_positive(feedback_std=feedback_std)
+            self.feedback = nn.Parameter(torch.empty(size))
             _truncated(self.feedback, 0.0, feedback_std)
 
     @property

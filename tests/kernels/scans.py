@@ -52,6 +52,8 @@ SPIKING = {
     **{f"iaf {m}": made.iaf(size=1, multiple=m).constants for m in (False, True)},
     **{f"adaptive {name}": adaptive(**settings) for name, settings in ADAPTIVE.items()},
 }
+EVERY = (1 << len(NUMBERS)) - 1
+"""All numbers learn, as `Switches.history` says it."""
 INTEGRATORS = {
     "li": made.li(size=1).constants,
     "li normalised": made.li(size=1, normalized=True).constants,

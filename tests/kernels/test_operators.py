@@ -8,14 +8,11 @@ from snnexp import kernels
 from snnexp.inputs import Dense, Events, Static
 from snnexp.kernels import operators, whole
 from snnexp.kernels.scan import switches
-from snnexp.kernels.switches import NUMBERS
-from tests.kernels.scans import INTEGRATORS, SPIKING
+from tests.kernels.scans import EVERY, INTEGRATORS, SPIKING
 from tests.models import made
 
 CUBA = next(name for name in SPIKING if name.startswith("cuba") and "6e-06" in name)
 
-EVERY = (1 << len(NUMBERS)) - 1
-"""All numbers learn."""
 EXACT = next(name for name in SPIKING if name.startswith("exact") and "6e-06" in name)
 
 

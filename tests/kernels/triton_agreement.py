@@ -10,13 +10,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from snnexp import kernels
 from snnexp.kernels import Projection, dispatch, operators, whole
 from snnexp.kernels.scan import switches
-from snnexp.kernels.switches import NUMBERS
-from tests.kernels.scans import INTEGRATORS, SPIKING, outcome
+from tests.kernels.scans import EVERY, INTEGRATORS, SPIKING, outcome
 from tests.kernels.test_agreement import SURROGATES
 from tests.models import made
 
-EVERY = (1 << len(NUMBERS)) - 1
-"""All numbers learn."""
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LIF = made.lif(size=1).constants
 CUBA = SPIKING[[name for name in SPIKING if name.startswith("cuba") and "6e-06" in name][-1]]
