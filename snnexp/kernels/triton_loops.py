@@ -1,10 +1,10 @@
 """The loops over time for a GPU, by Triton: one pass, with the state in registers.
 
-A program goes through all steps of a tile of units, [row, column]. Without recurrence units are
-independent: all of them are columns of one row. With recurrence a row is a sample, a column a
-neuron, a tile has all neurons of some samples, and a step's product with the weights is made on the
-tensor cores; the weights stay in shared memory if `RESIDENT`. `triton_scan` says what the tensors
-are; of those that are None nothing is compiled.
+A program goes through steps of a tile of units, [row, column]: through all of them, or `count` from
+the step `start`. Without recurrence units are independent: all of them are columns of one row. With
+recurrence a row is a sample, a column a neuron, a tile has all neurons of some samples, and a
+step's product with the weights is made on the tensor cores; the weights stay in shared memory if
+`RESIDENT`. `triton_scan` says what the tensors are; of those that are None nothing is compiled.
 """
 # pyright: reportAttributeAccessIssue=false, reportOptionalOperand=false
 
@@ -32,16 +32,17 @@ from snnexp.kernels.triton_steps import (
     reset,
     spike_back,
 )
-from snnexp.kernels.triton_tiles import add, earlier, places, rows_of, times
+from snnexp.kernels.triton_tiles import add, earlier, places, plus, rows_of, times
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["start"])
 def forward(
     x, x_stride, table, weight, initial, measured, given, spikes, counts, margin, membrane,
-    synaptic, history, held, end, rows, columns, size, steps, s: tl.constexpr,
+    synaptic, history, held, end, rows, columns, size, steps, start, count, s: tl.constexpr,
     PRECISION: tl.constexpr, RESIDENT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """All steps of a tile. x_stride: from a step of the current to the next, 0 if it is static."""
+    """Steps of a tile. x: the current from the step `start`; x_stride: from a step of it to the
+    next, 0 if it is static."""
     cell, column, inside = places(rows, columns, ROWS, COLUMNS)
     units = tl.cast(rows, tl.int64) * columns
     n = numbers_of(table, column % size, size)
@@ -59,8 +60,8 @@ def forward(
     matrix = None
     if RESIDENT:
         matrix = rows_of(weight, size, 1, size, 0, COLUMNS, COLUMNS)
-    now, x_now = tl.cast(0, tl.int64), tl.cast(0, tl.int64)
-    for _ in range(steps):
+    now, x_now = start * units, tl.cast(0, tl.int64)
+    for _ in range(count):
         place = now + cell
         xt = tl.load(x + x_now + cell, mask=inside, other=0.0).to(v.dtype)
         if weight is not None:
@@ -111,18 +112,19 @@ def forward(
         tl.store(end + 4 * units + cell, q, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["start"])
 def backward(
     table, weight, initial, spikes, margin, history, held, to_spikes, spikes_stride, to_counts,
     to_margin, margin_stride, to_membrane, membrane_stride, to_synaptic, synaptic_stride, to_state,
-    out, out_total, to_table, to_initial, rows, columns, size, steps, given: tl.constexpr,
+    out, out_total, to_table, to_initial, rows, columns, size, steps, start, count,
+    given: tl.constexpr,
     s: tl.constexpr, bump: tl.constexpr, p: tl.constexpr, q: tl.constexpr,
     PRECISION: tl.constexpr, RESIDENT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """The adjoint of `forward`, backwards through the same steps.
 
     A gradient's stride is 0 where one step stands for all. out: of the current, by step; out_total:
-    summed over steps. to_table: by unit. e is the gradient of the adaptation q(t), q the second
+    summed over steps. to_table: by unit, added to what is there. e is the gradient of the adaptation q(t), q the second
     number of the surrogate.
     """
     cell, column, inside = places(rows, columns, ROWS, COLUMNS)
@@ -148,9 +150,10 @@ def backward(
     matrix = None
     if RESIDENT:
         matrix = rows_of(weight, size, size, 1, 0, COLUMNS, COLUMNS)
-    now = (steps - 1) * units
-    for back in range(steps):
-        t = tl.cast(steps - 1 - back, tl.int64)
+    latest = tl.cast(start + count - 1, tl.int64)
+    now = latest * units
+    for back in range(count):
+        t = latest - back
         place = now + cell
         if not s.before_reset:
             v = add(v, to_membrane, t * membrane_stride + cell, inside)
@@ -229,15 +232,15 @@ def backward(
     if s.adaptive:
         tl.store(to_initial + 4 * units + cell, e, mask=inside)
     if s.history:
-        tl.store(to_table + A * units + cell, ga, mask=inside)
-        tl.store(to_table + B * units + cell, gb, mask=inside)
-        tl.store(to_table + G * units + cell, gg, mask=inside)
-        tl.store(to_table + C * units + cell, gc, mask=inside)
-        tl.store(to_table + THRESHOLD * units + cell, gt, mask=inside)
-        tl.store(to_table + AMOUNT * units + cell, gr, mask=inside)
-        tl.store(to_table + L * units + cell, gl, mask=inside)
-        tl.store(to_table + TO * units + cell, go, mask=inside)
+        plus(to_table, A * units + cell, ga, inside)
+        plus(to_table, B * units + cell, gb, inside)
+        plus(to_table, G * units + cell, gg, inside)
+        plus(to_table, C * units + cell, gc, inside)
+        plus(to_table, THRESHOLD * units + cell, gt, inside)
+        plus(to_table, AMOUNT * units + cell, gr, inside)
+        plus(to_table, L * units + cell, gl, inside)
+        plus(to_table, TO * units + cell, go, inside)
         if s.adaptive:
-            tl.store(to_table + KEEP * units + cell, gk, mask=inside)
-            tl.store(to_table + FROM_MEMBRANE * units + cell, gm, mask=inside)
-            tl.store(to_table + FROM_SPIKE * units + cell, gs, mask=inside)
+            plus(to_table, KEEP * units + cell, gk, inside)
+            plus(to_table, FROM_MEMBRANE * units + cell, gm, inside)
+            plus(to_table, FROM_SPIKE * units + cell, gs, inside)

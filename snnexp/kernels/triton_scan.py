@@ -23,7 +23,7 @@ BACKWARD: Any = loops.backward
 SAMPLES = 16
 """Samples of a recurrent tile: the fewest that tensor cores take."""
 MOST = 256
-"""Neurons of a recurrent layer, at most: a tile holds all of them in registers."""
+"""Recurrent neurons that a tile holds in registers; of more, torch makes each step's product."""
 SHARED = 232448
 """Bytes of shared memory of a program on an H100; asked of the GPU where there is one."""
 CAPABILITY = (8, 0)
@@ -42,8 +42,6 @@ def lack(like: Tensor, size: int, recurrent: Tensor | None, smooth: bool) -> str
         return "Triton's kernels are for NVIDIA GPUs of compute capability 8.0 and above"
     if smooth:
         return "Triton's kernels have no smooth spikes"
-    if recurrent is not None and size > MOST:
-        return f"a layer of {size} recurrent neurons does not fit into Triton's, which take {MOST}"
     if recurrent is not None and like.dtype == torch.float64:
         return "Triton's recurrent kernels take no float64"
     return None
@@ -62,7 +60,8 @@ def forward(
 ) -> Outcome:
     """All steps from the state `initial` [4 or 5, batch, neuron]; see `operators.scan`.
 
-    Spikes have the current's precision, everything else that of the state.
+    Spikes have the current's precision, everything else that of the state; so has the current of a
+    large recurrent layer with what its spikes add.
     """
     s, current = switches, source.current
     assert current is not None, "only the compiled loops project spikes themselves"
@@ -76,14 +75,26 @@ def forward(
     history = new(2 + s.adaptive if s.history else 0, steps, batch, size)
     held = new(steps if s.refractory_steps else 0, batch, size, dtype=torch.int8)
     words = new(0, batch, (size + 63) // 64, dtype=torch.int64)
-    counts, end = new(batch, size), torch.empty_like(initial)
-    grid, layout = _layout(batch, size, recurrent)
-    with _on(initial):
+    counts, end, weight = new(batch, size), initial.clone(), _inside(recurrent)
+    grid, layout = _layout(batch, size, weight)
+
+    def run(x: Tensor, stride: int, start: int, count: int) -> None:
         FORWARD[grid](
-            current, _stride(current, steps), table.contiguous(), _there(recurrent), initial,
-            _there(measured), _there(given), spikes, counts, margin, membrane, synaptic, history,
-            held, end, size=size, steps=steps, s=s, **layout,
+            x, stride, table, weight, end, measured, given, spikes, counts, margin, membrane,
+            synaptic, history, held, end, size=size, steps=steps, start=start, count=count, s=s,
+            **layout,
         )  # fmt: skip
+
+    table, measured, given = table.contiguous(), _there(measured), _there(given)
+    with _on(initial):
+        if recurrent is None or weight is not None:
+            run(current, _stride(current, steps), 0, steps)
+        else:
+            for t in range(steps):
+                z = end[2].to(recurrent.dtype)
+                fed = torch.addmm(current[min(t, len(current) - 1)], z, recurrent.t())
+                run(fed, 0, t, 1)
+            counts = spikes.sum(0, dtype=initial.dtype)
     return spikes, counts, margin, membrane, synaptic, history, end, words, held
 
 
@@ -111,19 +122,32 @@ def backward(
     whole = lines == steps or recurrent is not None
     kind = spikes.dtype if s.spiking else initial.dtype
     out = initial.new_empty(steps, batch, size, dtype=kind) if whole else None
-    total = initial.new_empty(batch, size) if lines == 1 < steps else None
+    weight = _inside(recurrent)
+    apart = recurrent is not None and weight is None
+    total = initial.new_empty(batch, size) if lines == 1 < steps and not apart else None
     to_table = initial.new_zeros(len(NUMBERS) if s.history else 0, batch, size)
     to_initial = torch.zeros_like(initial)
     timed = (_timed(part) for part in (to_spikes, to_margin, to_membrane, to_synaptic))
     (a, a_step), (b, b_step), (c, c_step), (d, d_step) = timed
-    grid, layout = _layout(batch, size, recurrent)
-    with _on(initial):
+    grid, layout = _layout(batch, size, weight)
+
+    def run(after: Tensor | None, start: int, count: int) -> None:
         BACKWARD[grid](
-            table.contiguous(), _there(recurrent), initial, spikes, margin, history, held, a,
-            a_step, _there(to_counts), b, b_step, c, c_step, d, d_step, _there(to_state), out,
-            total, to_table, to_initial, size=size, steps=steps, given=given, s=s,
-            bump=BUMPS[s.formula], p=shape[0], q=shape[1], **layout,
+            table, weight, initial, spikes, margin, history, held, a, a_step, to_counts, b, b_step,
+            c, c_step, d, d_step, after, out, total, to_table, to_initial, size=size, steps=steps,
+            start=start, count=count, given=given, s=s, bump=BUMPS[s.formula], p=shape[0],
+            q=shape[1], **layout,
         )  # fmt: skip
+
+    table, to_counts, after = table.contiguous(), _there(to_counts), _there(to_state)
+    with _on(initial):
+        if not apart:
+            run(after, 0, steps)
+        else:
+            for t in range(steps - 1, -1, -1):
+                run(after, t, 1)
+                after = to_initial
+                after[2] += out[t].to(recurrent.dtype) @ recurrent
     to_recurrent = initial.new_empty(0, size)
     if recurrent is not None and out is not None:
         to_recurrent = out[0].t().to(initial.dtype) @ initial[2]
@@ -131,10 +155,17 @@ def backward(
         to_recurrent = to_recurrent.to(recurrent.dtype)
     if total is not None:
         out = total[None]
+    elif apart and lines == 1 < steps:
+        out = out.sum(0, keepdim=True, dtype=initial.dtype)
     elif lines == 0 or out is None:
         out = initial.new_empty(0, batch, size)
     to_initial = to_initial if learns_initial else initial.new_empty(0, batch, size)
     return out, initial.new_empty(size, 0), to_table.sum(1), to_recurrent, to_initial
+
+
+def _inside(recurrent: Tensor | None) -> Tensor | None:
+    """The weights of a recurrent layer whose products a program makes itself."""
+    return None if recurrent is None or len(recurrent) > MOST else recurrent.contiguous()
 
 
 def _layout(batch: int, size: int, recurrent: Tensor | None) -> tuple[Any, dict[str, Any]]:

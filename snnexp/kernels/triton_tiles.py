@@ -55,6 +55,12 @@ def add(total, part, place, inside):
 
 
 @triton.jit
+def plus(total, place, part, inside):
+    """Add a tile to what is at `place` of `total`."""
+    tl.store(total + place, tl.load(total + place, mask=inside) + part, mask=inside)
+
+
+@triton.jit
 def earlier(part, place, first, t, inside):
     """A record at the step before t, of which `first` is the one before the first."""
     found = tl.load(part + place, mask=inside & (t > 0), other=0.0).to(first.dtype)

@@ -67,6 +67,7 @@ class Compiled:
         (list(SPIKING)[63], (2, 3, 33), torch.float32, {"learn": True, "recurrent": True}),
         (FIRST, (2, 1, 256), torch.bfloat16, {"recurrent": True}),
         (FIRST, (2, 1, 128), torch.float32, {"recurrent": True}),
+        (FIRST, (1, 2, 259), torch.float32, {"learn": True, "recurrent": True}),
         ("adaptive hard", (2, 3, 33), torch.float32, {"learn": True, "recurrent": True}),
         ("adaptive soft", (2, 3, 33), torch.float32, {"learn": True}),
     ],
@@ -89,7 +90,8 @@ def test_kernels_compile_for_a_gpu_and_fit_it(name, shape, dtype, options, monke
     for kernel in made:
         assert kernel.asm["cubin"]
         assert kernel.metadata.shared <= triton_scan.SHARED
-        assert ("mma.sync" in kernel.asm["ptx"]) == ("recurrent" in options)
+        in_tiles = "recurrent" in options and shape[2] <= triton_scan.MOST
+        assert ("mma.sync" in kernel.asm["ptx"]) == in_tiles
 
 
 def test_on_a_cpu_triton_falls_back_to_torch_and_the_log_says_so_once(caplog):

@@ -82,6 +82,32 @@ def test_odd_sizes_agree_with_recurrence(shape, p):
     assert_agreement(p, shape, learn=True, recurrent=True, dtype=torch.float32)
 
 
+LARGE = ["adaptive hard", "adaptive soft", *(list(SPIKING)[n] for n in (2, 41, 49, 70))]
+
+
+@pytest.mark.parametrize("learn", [False, True])
+@pytest.mark.parametrize("name", LARGE)
+def test_recurrent_layers_too_large_for_a_tile_agree(name, learn):
+    static = learn and name.startswith("adaptive")
+    options = {"recurrent": True, "dtype": torch.float32, "learn": learn, "static": static}
+    assert_agreement(SPIKING[name], (3, 2, 259), **options)
+
+
+def test_half_precision_of_a_large_recurrent_layer_is_that_of_its_current():
+    torch.manual_seed(0)
+    current, weight = torch.randn(4, 2, 300), torch.randn(300, 300) / 15
+    half = [part.to(DEVICE, torch.float16).requires_grad_() for part in (current, weight)]
+    found = kernels.scan(half[0], LIF, half[1], kernel="triton")
+    whole = [part.detach().float().requires_grad_() for part in half]
+    plain = kernels.scan(whole[0], LIF, whole[1], kernel="reference")
+    assert (found.spikes.dtype, found.state.dtype) == (torch.float16, torch.float32)
+    assert (found.spikes != plain.spikes).float().mean() < 0.01
+    gradients = torch.autograd.grad(found.spikes.float().sum(), half)
+    expected = torch.autograd.grad(plain.spikes.sum(), whole)
+    for gradient, wanted in zip(gradients, expected, strict=True):
+        assert (gradient.float() - wanted).norm() < 0.05 * wanted.norm()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_half_precision_is_that_of_currents_and_weights_alone(dtype, recurrent):
@@ -164,15 +190,13 @@ def test_a_projection_is_made_before():
     [
         (LIF, {"smooth": True}, "have no smooth spikes"),
         (LIF, {"recurrent": True}, "recurrent kernels take no float64"),
-        (LIF, {"recurrent": True, "dtype": torch.float32, "shape": (2, 1, 257)}, "257 recurrent"),
     ],
 )
 def test_what_cannot_falls_back_to_torch_and_the_log_says_so(p, options, reason, monkeypatch):
     lines = []
     monkeypatch.setattr(dispatch, "_tell", lines.append)
-    shape = options.pop("shape", (4, 2, 3))
-    found, _ = outcome("triton", p, shape, device=DEVICE, **options)
-    expected, _ = outcome("torch", p, shape, device=DEVICE, **options)
+    found, _ = outcome("triton", p, (4, 2, 3), device=DEVICE, **options)
+    expected, _ = outcome("torch", p, (4, 2, 3), device=DEVICE, **options)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     (line,) = lines
     assert line.startswith("torch's operations run the loop over time, since ") and reason in line
