@@ -47,6 +47,16 @@ class Words:
     def __len__(self) -> int:
         return len(self.chosen)
 
+    @property
+    def nbytes(self) -> int:
+        """Of the events."""
+        return self.time.nbytes + self.channel.nbytes
+
+    def to(self, device: torch.device | str) -> "WordsOnDevice":
+        """The same with the events in the memory of `device`."""
+        time, channel = (torch.from_numpy(part.copy()) for part in (self.time, self.channel))
+        return WordsOnDevice(self, time.to(device), channel.to(device))
+
     def __getitem__(self, index: slice | Tensor) -> Recordings:
         words = self.chosen[index if isinstance(index, slice) else index.numpy()]
         parts = [slice(a, b) for a, b in zip(self.first[words], self.first[words + 1], strict=True)]
@@ -59,6 +69,50 @@ class Words:
             self.num_channels,
             self.is_training,
             None if self.label is None else torch.from_numpy(self.label[words]),
+        )
+
+
+@dataclass(frozen=True)
+class WordsOnDevice:
+    """`Words` whose batches are made where the events lie; the host never waits for them.
+
+    time, channel: those of `words`.
+    """
+
+    words: Words
+    time: Float16[Tensor, " event"]
+    channel: Int16[Tensor, " event"]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the events."""
+        return self.words.nbytes
+
+    def to(self, device: torch.device | str) -> "WordsOnDevice":
+        """The same in the memory of `device`."""
+        return WordsOnDevice(self.words, self.time.to(device), self.channel.to(device))
+
+    def __getitem__(self, index: slice | Tensor) -> Recordings:
+        own, device = self.words, self.time.device
+        chosen = own.chosen[index if isinstance(index, slice) else index.numpy()]
+        start, size = own.first[chosen], own.first[chosen + 1] - own.first[chosen]
+        total = int(size.sum())
+        shift = start - (np.cumsum(size) - size)
+        shifts, sizes = torch.from_numpy(np.stack([shift, size])).to(device)
+        sample = torch.arange(len(chosen), dtype=torch.int32, device=device)
+        place = torch.arange(total, device=device)
+        place += shifts.repeat_interleave(sizes, output_size=total)
+        return Recordings(
+            self.time[place].float(),
+            self.channel[place].int(),
+            sample.repeat_interleave(sizes, output_size=total),
+            len(chosen),
+            own.num_channels,
+            own.is_training,
+            None if own.label is None else torch.from_numpy(own.label[chosen]).to(device),
         )
 
 

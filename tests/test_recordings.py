@@ -1,10 +1,13 @@
 """Recorded events on a time grid: pooling, binning, cutting, and augmentations in training only."""
 
+from dataclasses import fields
+
+import numpy as np
 import pytest
 import torch
 
 from snnexp.encoders import EventGrid
-from snnexp.recordings import Recordings
+from snnexp.recordings import Recordings, Words
 
 
 def recordings(time, channel, sample, batch=2, channels=10, training=False):
@@ -79,3 +82,27 @@ def test_augmentations_change_training_recordings_only_and_one_after_another():
 def test_bad_values_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         grid(**changes)
+
+
+@pytest.mark.parametrize("index", [slice(0, 3), slice(2, 2), torch.tensor([2, 0, 2, 1])])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_batches_of_words_on_a_device_are_those_of_the_host(index, labelled):
+    """Of four recordings, one of them empty, three are chosen in another order."""
+    draw = np.random.default_rng(0)
+    first = np.array([0, 3, 3, 8, 10])
+    words = Words(
+        draw.random(10).astype(np.float16),
+        draw.integers(0, 7, 10).astype(np.int16),
+        first,
+        np.array([3, 1, 2]),
+        num_channels=7,
+        is_training=True,
+        label=np.array([4, 5, 6, 7]) if labelled else None,
+    )
+    host, device = words[index], words.to("cpu")[index]
+    for field in fields(Recordings):
+        expected, found = getattr(host, field.name), getattr(device, field.name)
+        if isinstance(expected, torch.Tensor):
+            assert (found.dtype, found.tolist()) == (expected.dtype, expected.tolist()), field.name
+        else:
+            assert found == expected, field.name

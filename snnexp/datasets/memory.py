@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from snnexp.randomness import generator
-from snnexp.recordings import Words
+from snnexp.recordings import Words, WordsOnDevice
 
 STAGES = ("train", "val", "test")
 
@@ -23,11 +23,17 @@ class Split:
     Data sets of events have `Words` in the place of values.
     """
 
-    values: Float[Tensor, "sample feature"] | UInt8[Tensor, "sample feature"] | Words
+    values: (
+        Float[Tensor, "sample feature"] | UInt8[Tensor, "sample feature"] | Words | WordsOnDevice
+    )
     labels: Int[Tensor, " sample"]
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same in the memory of `device`, where batches of it are then made."""
+        return Split(self.values.to(device), self.labels.to(device))
 
 
 class IndexSampler(Sampler[Tensor]):
@@ -125,9 +131,13 @@ class MemoryDataset:
         epoch: int = 0,
         rank: int = 0,
         ranks: int = 1,
+        split: Split | None = None,
     ) -> DataLoader:
-        """Batches (values, labels) of `stage`; the training split is shuffled by (seed, epoch)."""
-        split = self.splits[stage]
+        """Batches (values, labels) of `stage`; the training split is shuffled by (seed, epoch).
+
+        split: a copy of this stage's, such as one on a device.
+        """
+        split = split or self.splits[stage]
         sampler = IndexSampler(
             len(split),
             batch_size,

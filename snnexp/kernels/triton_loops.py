@@ -41,8 +41,10 @@ def forward(
     synaptic, history, held, end, rows, columns, size, steps, start, count, s: tl.constexpr,
     PRECISION: tl.constexpr, RESIDENT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """Steps of a tile. x: the current from the step `start`; x_stride: from a step of it to the
-    next, 0 if it is static."""
+    """Steps of a tile.
+
+    x: the current from the step `start`. x_stride: from a step of it to the next, 0 if static.
+    """
     cell, column, inside = places(rows, columns, ROWS, COLUMNS)
     units = tl.cast(rows, tl.int64) * columns
     n = numbers_of(table, column % size, size)
@@ -124,8 +126,8 @@ def backward(
     """The adjoint of `forward`, backwards through the same steps.
 
     A gradient's stride is 0 where one step stands for all. out: of the current, by step; out_total:
-    summed over steps. to_table: by unit, added to what is there. e is the gradient of the adaptation q(t), q the second
-    number of the surrogate.
+    summed over steps. to_table: by unit, added to what is there. e is the gradient of the
+    adaptation q(t), q the second number of the surrogate.
     """
     cell, column, inside = places(rows, columns, ROWS, COLUMNS)
     units = tl.cast(rows, tl.int64) * columns

@@ -141,7 +141,7 @@ def backward(
 
     table, to_counts, after = table.contiguous(), _there(to_counts), _there(to_state)
     with _on(initial):
-        if not apart:
+        if recurrent is None or out is None or not apart:
             run(after, 0, steps)
         else:
             for t in range(steps - 1, -1, -1):
@@ -155,7 +155,7 @@ def backward(
         to_recurrent = to_recurrent.to(recurrent.dtype)
     if total is not None:
         out = total[None]
-    elif apart and lines == 1 < steps:
+    elif lines == 1 < steps and out is not None:
         out = out.sum(0, keepdim=True, dtype=initial.dtype)
     elif lines == 0 or out is None:
         out = initial.new_empty(0, batch, size)

@@ -1,11 +1,12 @@
 """Batches of indices: order, ranks and lengths; the loader that takes them."""
 
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from snnexp.datasets import IndexSampler, MemoryDataset, Split
+from snnexp.datasets import Data, IndexSampler, MemoryDataset, Split
 
 
 def indices(*args, **settings):
@@ -91,3 +92,27 @@ def test_the_loader_yields_batches_of_values_with_their_labels():
 def test_only_the_training_split_is_shuffled(stage, size):
     (batch,) = Tiny().loader(stage, 8, seed=0)
     assert batch[0][:, 0].tolist() == list(range(size))
+
+
+@pytest.mark.parametrize(("free", "moved"), [(160, ["cuda:0"]), (159, [])])
+def test_a_split_that_takes_at_most_a_quarter_of_a_gpus_free_memory_is_kept_there(
+    free, moved, monkeypatch
+):
+    """Ten numbers of 4 bytes. On a machine without a GPU, so that what would move stays."""
+    asked = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 1000))
+    monkeypatch.setattr(Split, "to", lambda self, device: asked.append(str(device)) or self)
+    data = Data(Tiny(), batch_size=4, eval_batch_size=4, seed=0)
+    strategy = SimpleNamespace(root_device=torch.device("cuda:0"))
+    data.trainer = SimpleNamespace(
+        strategy=strategy, global_rank=0, world_size=1, current_epoch=0, loggers=[]
+    )
+    batches = list(data.train_dataloader()), list(data.train_dataloader())
+    assert asked == moved
+    assert sum(len(labels) for _, labels in batches[1]) == 10
+
+
+def test_on_a_cpu_splits_stay_where_they_are(monkeypatch):
+    monkeypatch.setattr(Split, "to", lambda self, device: pytest.fail("moved"))
+    data = Data(Tiny(), batch_size=4, eval_batch_size=4, seed=0)
+    assert len(list(data.train_dataloader())) == 3
