@@ -298,10 +298,11 @@ class TestBestLeaky(pl.Callback):
         pl_module.eval()
         for index, (values, labels) in enumerate(data.test_dataloader()):
             scores = pl_module.run(values.to(pl_module.device), "test", index)[2]
-            sums += torch.tensor([(scores.argmax(1).cpu() == labels).sum(), len(labels)])
+            hits = (scores.argmax(1) == labels.to(scores.device)).sum()
+            sums += torch.tensor([hits.item(), len(labels)])
         pl_module.train(learns)
-        hits, samples = pl_module.over_processes(sums).tolist()
-        self.best = max(self.best, hits / samples)
+        right, samples = pl_module.over_processes(sums).tolist()
+        self.best = max(self.best, right / samples)
         pl_module.log_values({self.METRIC: self.best})
 
     def state_dict(self) -> dict[str, Any]:

@@ -86,3 +86,10 @@ def test_a_continued_run_knows_the_best_leaky_accuracy():
 def test_nothing_is_selected_by_the_leaky_accuracy(train, overrides, message):
     with pytest.raises(ConfigError, match=message):
         train(LEAKY, *overrides)
+
+
+def test_no_early_stop_watches_the_leaky_accuracy(train):
+    callbacks = "callback=[early_stopping,test_best_leaky]"
+    watched = "callback.early_stopping.monitor=test_best_leaky"
+    with pytest.raises(ConfigError, match=r"^callback\.early_stopping\.monitor: 'test_best_leaky'"):
+        train(callbacks, watched)
