@@ -119,8 +119,7 @@ def backward(
     table, weight, initial, spikes, margin, history, held, to_spikes, spikes_stride, to_counts,
     to_margin, margin_stride, to_membrane, membrane_stride, to_synaptic, synaptic_stride, to_state,
     out, out_total, to_table, to_initial, rows, columns, size, steps, start, count,
-    given: tl.constexpr,
-    s: tl.constexpr, bump: tl.constexpr, p: tl.constexpr, q: tl.constexpr,
+    given: tl.constexpr, s: tl.constexpr, bump: tl.constexpr, p: tl.constexpr, q: tl.constexpr,
     PRECISION: tl.constexpr, RESIDENT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """The adjoint of `forward`, backwards through the same steps.

@@ -60,8 +60,8 @@ def forward(
 ) -> Outcome:
     """All steps from the state `initial` [4 or 5, batch, neuron]; see `operators.scan`.
 
-    Spikes have the current's precision, everything else that of the state; so has the current of a
-    large recurrent layer with what its spikes add.
+    Spikes, and the current of a large recurrent layer with what they add to it, have the current's
+    precision, everything else that of the state.
     """
     s, current = switches, source.current
     assert current is not None, "only the compiled loops project spikes themselves"
