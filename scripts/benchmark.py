@@ -14,7 +14,7 @@ machines drift by more than kernels differ. Compilation and warm-up come before 
     python scripts/benchmark.py --counting               # a step with counts and a budget, without
     python scripts/benchmark.py --chip                   # the emulated chip against its model
     python scripts/benchmark.py --epoch                  # an epoch of train.py against a tutorial's
-    python scripts/benchmark.py --device cuda            # on a GPU; goes with --floors, too
+    python scripts/benchmark.py --device cuda            # on a GPU, larger ones too, or --floors
     python scripts/benchmark.py --device cuda --scan     # a scan against the bytes that it moves
 """
 
@@ -32,8 +32,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import chips, counting, epochs, floors, memory, peers, scaling, scans
-from benchmarks.clock import milliseconds
-from benchmarks.workloads import WORKLOADS, Step, ours, plain
+from benchmarks.clock import milliseconds, peak_megabytes
+from benchmarks.workloads import LARGER, WORKLOADS, Step, ours, plain
 from snnexp import allocator, experiment
 from snnexp.kernels import KERNELS
 
@@ -45,9 +45,15 @@ IDLE = 0.25
 
 
 def measure(name: str, kernel: str, pairs: int, device: str) -> dict[str, Any]:
-    """Milliseconds of both, and the ratio of ours to the plain loop's over interleaved pairs."""
+    """Milliseconds of both, and the ratio of ours to the plain loop's over interleaved pairs.
+
+    On a GPU the peak of memory of a step of each, too, with the data and weights of both.
+    """
     step, loop = ours(name, kernel, device), plain(name, device)
-    return {"workload": name, "kernel": kernel, **compare(step, loop, pairs, device)}
+    row = {"workload": name, "kernel": kernel, **compare(step, loop, pairs, device)}
+    if device != "cpu":
+        row |= {"mb": peak_megabytes(step, device), "loop_mb": peak_megabytes(loop, device)}
+    return row
 
 
 def compare(step: Step, loop: Step, pairs: int, device: str = "cpu") -> dict[str, float]:
@@ -114,6 +120,8 @@ PAIRS = {
     "ratio_high": ".2f",
     "first_ms": ".0f",
 }
+MEMORY = {"mb": ".0f", "loop_mb": ".0f"}
+"""Columns more of a GPU."""
 
 
 def refuse_device(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
@@ -130,7 +138,7 @@ def refuse_device(parser: argparse.ArgumentParser, given: argparse.Namespace) ->
 def main(argv: list[str] | None = None) -> int:
     """Measure, print a table, write JSON if asked."""
     parser = argparse.ArgumentParser(description="Training steps against a plain loop.")
-    parser.add_argument("workloads", nargs="*", default=[*WORKLOADS], metavar="WORKLOAD")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD")
     parser.add_argument("--kernel", nargs="+", choices=KERNELS, default=["auto"])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--pairs", type=int, default=15, help="interleaved pairs a workload")
@@ -148,9 +156,10 @@ def main(argv: list[str] | None = None) -> int:
     what.add_argument("--epoch", action="store_true", help="an epoch of a run")
     what.add_argument("--scan", action="store_true", help="a scan against what it has to move")
     given = parser.parse_args(argv)
-    unknown = sorted(set(given.workloads) - set(WORKLOADS))
-    if unknown or given.pairs < 2:
-        parser.error(f"workloads are {', '.join(WORKLOADS)}; --pairs is at least 2")
+    known = WORKLOADS | LARGER
+    if set(given.workloads) - set(known) or given.pairs < 2:
+        parser.error(f"workloads are {', '.join(known)}; --pairs is at least 2")
+    given.workloads = given.workloads or [*(WORKLOADS if given.device == "cpu" else known)]
     refuse_device(parser, given)
     experiment.spare_time()
     kept = "kept" if allocator.keep_memory() else "given back"
@@ -173,7 +182,8 @@ def main(argv: list[str] | None = None) -> int:
         rows, columns = peers.measure(given.workloads, given.pairs, compare), PAIRS
     else:
         names = ((name, kernel) for name in given.workloads for kernel in given.kernel)
-        rows, columns = [measure(*name, given.pairs, given.device) for name in names], PAIRS
+        rows = [measure(*name, given.pairs, given.device) for name in names]
+        columns = PAIRS if given.device == "cpu" else PAIRS | MEMORY
     show(rows, columns)
     place = f"{torch.get_num_threads()} threads"
     if given.device == "cuda":

@@ -37,7 +37,7 @@ def test_rows_by_workload_and_kernel(tmp_path):
 
 def test_an_unknown_workload_is_refused_with_the_known_ones():
     done = run("W9")
-    assert done.returncode == 2 and "workloads are W1, W2, W2-8%, W2-128, W3" in done.stderr
+    assert done.returncode == 2 and "W2-128, W3, W2-h1024, W2-b1024" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -81,6 +81,37 @@ def test_a_gpu_is_timed_by_its_own_events(workloads):
 
     assert clock._by_events(lambda: told.append("run"), 3, Event) == 4.0
     assert told == ["event", "run", "run", "run", "event", "wait"]
+
+
+def test_a_gpus_rows_tell_the_peak_of_memory(workloads, monkeypatch):
+    """Of tensors, while a step runs."""
+    import benchmark
+
+    from benchmarks import clock
+
+    told = []
+    for name in ("reset_peak_memory_stats", "synchronize"):
+        monkeypatch.setattr(torch.cuda, name, lambda device, name=name: told.append(name))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3_000_000)
+    assert clock.peak_megabytes(lambda: told.append("run"), "cuda") == 3.0
+    assert told == ["reset_peak_memory_stats", "run", "synchronize"]
+    monkeypatch.setattr(benchmark, "ours", lambda *_: lambda: None)
+    monkeypatch.setattr(benchmark, "plain", lambda *_: lambda: None)
+    monkeypatch.setattr(benchmark, "compare", lambda *_: {"ratio": 1.0})
+    row = benchmark.measure("W3", "auto", 2, "cuda")
+    assert row == {"workload": "W3", "kernel": "auto", "ratio": 1.0, "mb": 3.0, "loop_mb": 3.0}
+
+
+def test_larger_workloads_are_what_they_are_called(workloads):
+    shapes = {}
+    for name in workloads.LARGER:
+        work = workloads.made(name)
+        shapes[name] = (work.inputs.num_steps, work.inputs.batch_size, work.sizes[1])
+    assert shapes == {
+        "W2-h1024": (128, 256, 1024),
+        "W2-b1024": (128, 1024, 128),
+        "W2-t1000": (1000, 256, 128),
+    }
 
 
 def test_a_scan_is_told_apart_from_what_it_has_to_move(workloads, monkeypatch):

@@ -1,4 +1,7 @@
-"""How long something takes: by the clock on a CPU, by the device's own events on a GPU."""
+"""How long something takes: by the clock on a CPU, by the device's own events on a GPU.
+
+And how much of a GPU's memory.
+"""
 
 import time
 from collections.abc import Callable
@@ -29,3 +32,11 @@ def _by_events(run: Callable[[], Any], repeats: int, event: Callable[..., Any]) 
     end.record()
     end.synchronize()
     return start.elapsed_time(end) / repeats
+
+
+def peak_megabytes(run: Callable[[], Any], device: str) -> float:
+    """The most that tensors take on a GPU while it runs, those that were there before included."""
+    torch.cuda.reset_peak_memory_stats(device)
+    run()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device) / 1e6

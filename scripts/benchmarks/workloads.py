@@ -93,13 +93,19 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
     "W2-128": partial(recurrent_lif, 128, 0.1, False),
     "W3": cuba_lif,
 }
+LARGER: dict[str, Callable[[], Workload]] = {
+    "W2-h1024": partial(recurrent_lif, 128, 0.1, False, hidden=1024),
+    "W2-b1024": partial(recurrent_lif, 128, 0.1, False, batch=1024),
+    "W2-t1000": partial(recurrent_lif, 128, 0.1, False, steps=1000),
+}
+"""W2-128 with more neurons, samples or steps: measured on a GPU, on a CPU if they are asked for."""
 
 
 def made(name: str, device: str = "cpu") -> Workload:
     """A workload, the same at each call, with its data on `device`."""
     torch.manual_seed(0)
     with torch.device(device):
-        return WORKLOADS[name]()
+        return (WORKLOADS | LARGER)[name]()
 
 
 def ours(name: str, kernel: str, device: str = "cpu") -> Step:
