@@ -102,16 +102,22 @@ def test_a_gpus_rows_tell_the_peak_of_memory(workloads, monkeypatch):
     assert row == {"workload": "W3", "kernel": "auto", "ratio": 1.0, "mb": 3.0, "loop_mb": 3.0}
 
 
-def test_larger_workloads_are_what_they_are_called(workloads):
-    shapes = {}
-    for name in workloads.LARGER:
-        work = workloads.made(name)
-        shapes[name] = (work.inputs.num_steps, work.inputs.batch_size, work.sizes[1])
-    assert shapes == {
-        "W2-h1024": (128, 256, 1024),
-        "W2-b1024": (128, 1024, 128),
-        "W2-t1000": (1000, 256, 128),
-    }
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("W2-h1024", (128, 256, 1024)),
+        ("W2-b1024", (128, 1024, 128)),
+        ("W2-t1000", (1000, 256, 128)),
+    ],
+)
+def test_larger_workloads_are_what_they_are_called_and_learn(workloads, name, shape):
+    """A network whose gradients overflowed would be silent after one step, and fast."""
+    work = workloads.made(name)
+    assert (work.inputs.num_steps, work.inputs.batch_size, work.sizes[1]) == shape
+    network = workloads.build(work, "auto", None)
+    work.loss(network(work.inputs)[0].readout.membrane).backward()
+    for weight in network.parameters():
+        assert weight.grad.isfinite().all() and weight.grad.any()
 
 
 def test_a_scan_is_told_apart_from_what_it_has_to_move(workloads, monkeypatch):

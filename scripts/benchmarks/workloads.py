@@ -58,6 +58,7 @@ def recurrent_lif(
     steps: int = 128,
     batch: int = 256,
     hidden: int = 128,
+    recurrent: bool = True,
 ) -> Workload:
     """C-128-128-20 recurrent LIF and LI, 128 steps, batch 256, cross entropy of the integral."""
     spikes = (torch.rand(steps, batch, channels) < density).float()
@@ -70,7 +71,7 @@ def recurrent_lif(
     if events:
         step, sample, channel = (part.int() for part in spikes.nonzero(as_tuple=True))
         inputs = Events(step, sample, channel, steps, batch, channels)
-    return Workload([channels, hidden, hidden, 20], spikes, inputs, loss, recurrent=True)
+    return Workload([channels, hidden, hidden, 20], spikes, inputs, loss, recurrent=recurrent)
 
 
 def cuba_lif() -> Workload:
@@ -96,9 +97,12 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
 LARGER: dict[str, Callable[[], Workload]] = {
     "W2-h1024": partial(recurrent_lif, 128, 0.1, False, hidden=1024),
     "W2-b1024": partial(recurrent_lif, 128, 0.1, False, batch=1024),
-    "W2-t1000": partial(recurrent_lif, 128, 0.1, False, steps=1000),
+    "W2-t1000": partial(recurrent_lif, 128, 0.1, False, steps=1000, recurrent=False),
 }
-"""W2-128 with more neurons, samples or steps: measured on a GPU, on a CPU if they are asked for."""
+"""W2-128 with more neurons, samples or steps: measured on a GPU, on a CPU if they are asked for.
+
+The long one without recurrence, through which gradients would overflow in so many steps.
+"""
 
 
 def made(name: str, device: str = "cpu") -> Workload:
