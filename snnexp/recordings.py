@@ -57,8 +57,12 @@ class Words:
         time, channel = (torch.from_numpy(part.copy()) for part in (self.time, self.channel))
         return WordsOnDevice(self, time.to(device), channel.to(device))
 
+    def numbers(self, index: slice | Tensor) -> Int[np.ndarray, " recording"]:
+        """Which recordings of the file these are."""
+        return self.chosen[index if isinstance(index, slice) else index.numpy()]
+
     def __getitem__(self, index: slice | Tensor) -> Recordings:
-        words = self.chosen[index if isinstance(index, slice) else index.numpy()]
+        words = self.numbers(index)
         parts = [slice(a, b) for a, b in zip(self.first[words], self.first[words + 1], strict=True)]
         sizes = torch.from_numpy(self.first[words + 1] - self.first[words])
         return Recordings(
@@ -97,7 +101,7 @@ class WordsOnDevice:
 
     def __getitem__(self, index: slice | Tensor) -> Recordings:
         own, device = self.words, self.time.device
-        chosen = own.chosen[index if isinstance(index, slice) else index.numpy()]
+        chosen = own.numbers(index)
         start, size = own.first[chosen], own.first[chosen + 1] - own.first[chosen]
         total = int(size.sum())
         shift = start - (np.cumsum(size) - size)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -58,7 +58,6 @@ def recurrent_lif(
     steps: int = 128,
     batch: int = 256,
     hidden: int = 128,
-    recurrent: bool = True,
 ) -> Workload:
     """C-128-128-20 recurrent LIF and LI, 128 steps, batch 256, cross entropy of the integral."""
     spikes = (torch.rand(steps, batch, channels) < density).float()
@@ -71,7 +70,12 @@ def recurrent_lif(
     if events:
         step, sample, channel = (part.int() for part in spikes.nonzero(as_tuple=True))
         inputs = Events(step, sample, channel, steps, batch, channels)
-    return Workload([channels, hidden, hidden, 20], spikes, inputs, loss, recurrent=recurrent)
+    return Workload([channels, hidden, hidden, 20], spikes, inputs, loss, recurrent=True)
+
+
+def long_lif() -> Workload:
+    """W2-128 over 1000 steps; without recurrence, through which gradients would overflow."""
+    return replace(recurrent_lif(128, 0.1, False, steps=1000), recurrent=False)
 
 
 def cuba_lif() -> Workload:
@@ -97,12 +101,9 @@ WORKLOADS: dict[str, Callable[[], Workload]] = {
 LARGER: dict[str, Callable[[], Workload]] = {
     "W2-h1024": partial(recurrent_lif, 128, 0.1, False, hidden=1024),
     "W2-b1024": partial(recurrent_lif, 128, 0.1, False, batch=1024),
-    "W2-t1000": partial(recurrent_lif, 128, 0.1, False, steps=1000, recurrent=False),
+    "W2-t1000": long_lif,
 }
-"""W2-128 with more neurons, samples or steps: measured on a GPU, on a CPU if they are asked for.
-
-The long one without recurrence, through which gradients would overflow in so many steps.
-"""
+"""W2-128 with more neurons, samples or steps: measured on a GPU, on a CPU if they are asked for."""
 
 
 def made(name: str, device: str = "cpu") -> Workload:

@@ -125,8 +125,8 @@ def backward(
     """The adjoint of `forward`, backwards through the same steps.
 
     A gradient's stride is 0 where one step stands for all. out: of the current, by step; out_total:
-    summed over steps. to_table: by unit, added to what is there. e is the gradient of the
-    adaptation q(t), q the second number of the surrogate.
+    summed over steps. to_table: by unit, added to what later steps left there. e is the gradient of
+    the adaptation q(t), q the second number of the surrogate.
     """
     cell, column, inside = places(rows, columns, ROWS, COLUMNS)
     units = tl.cast(rows, tl.int64) * columns
@@ -233,15 +233,16 @@ def backward(
     if s.adaptive:
         tl.store(to_initial + 4 * units + cell, e, mask=inside)
     if s.history:
-        plus(to_table, A * units + cell, ga, inside)
-        plus(to_table, B * units + cell, gb, inside)
-        plus(to_table, G * units + cell, gg, inside)
-        plus(to_table, C * units + cell, gc, inside)
-        plus(to_table, THRESHOLD * units + cell, gt, inside)
-        plus(to_table, AMOUNT * units + cell, gr, inside)
-        plus(to_table, L * units + cell, gl, inside)
-        plus(to_table, TO * units + cell, go, inside)
+        goes_on = start + count < steps
+        plus(to_table, A * units + cell, ga, inside, goes_on)
+        plus(to_table, B * units + cell, gb, inside, goes_on)
+        plus(to_table, G * units + cell, gg, inside, goes_on)
+        plus(to_table, C * units + cell, gc, inside, goes_on)
+        plus(to_table, THRESHOLD * units + cell, gt, inside, goes_on)
+        plus(to_table, AMOUNT * units + cell, gr, inside, goes_on)
+        plus(to_table, L * units + cell, gl, inside, goes_on)
+        plus(to_table, TO * units + cell, go, inside, goes_on)
         if s.adaptive:
-            plus(to_table, KEEP * units + cell, gk, inside)
-            plus(to_table, FROM_MEMBRANE * units + cell, gm, inside)
-            plus(to_table, FROM_SPIKE * units + cell, gs, inside)
+            plus(to_table, KEEP * units + cell, gk, inside, goes_on)
+            plus(to_table, FROM_MEMBRANE * units + cell, gm, inside, goes_on)
+            plus(to_table, FROM_SPIKE * units + cell, gs, inside, goes_on)

@@ -75,25 +75,27 @@ def forward(
     history = new(2 + s.adaptive if s.history else 0, steps, batch, size)
     held = new(steps if s.refractory_steps else 0, batch, size, dtype=torch.int8)
     words = new(0, batch, (size + 63) // 64, dtype=torch.int64)
-    counts, end, weight = new(batch, size), initial.clone(), _inside(recurrent)
+    weight, apart = _divided(recurrent)
+    counts, end = new(batch, size), torch.empty_like(initial)
     grid, layout = _layout(batch, size, weight)
 
-    def run(x: Tensor, stride: int, start: int, count: int) -> None:
+    def run(x: Tensor, stride: int, before: Tensor, start: int, count: int) -> None:
         FORWARD[grid](
-            x, stride, table, weight, end, measured, given, spikes, counts, margin, membrane,
+            x, stride, table, weight, before, measured, given, spikes, counts, margin, membrane,
             synaptic, history, held, end, size=size, steps=steps, start=start, count=count, s=s,
             **layout,
         )  # fmt: skip
 
     table, measured, given = table.contiguous(), _there(measured), _there(given)
     with _on(initial):
-        if recurrent is None or weight is not None:
-            run(current, _stride(current, steps), 0, steps)
+        if apart is None:
+            run(current, _stride(current, steps), initial, 0, steps)
         else:
+            before = initial
             for t in range(steps):
-                z = end[2].to(recurrent.dtype)
-                fed = torch.addmm(current[min(t, len(current) - 1)], z, recurrent.t())
-                run(fed, 0, t, 1)
+                x, z = current[min(t, len(current) - 1)], before[2].to(apart.dtype)
+                run(torch.addmm(x, z, apart.t()), 0, before, t, 1)
+                before = end
             counts = spikes.sum(0, dtype=initial.dtype)
     return spikes, counts, margin, membrane, synaptic, history, end, words, held
 
@@ -122,9 +124,8 @@ def backward(
     whole = lines == steps or recurrent is not None
     kind = spikes.dtype if s.spiking else initial.dtype
     out = initial.new_empty(steps, batch, size, dtype=kind) if whole else None
-    weight = _inside(recurrent)
-    apart = recurrent is not None and weight is None
-    total = initial.new_empty(batch, size) if lines == 1 < steps and not apart else None
+    weight, apart = _divided(recurrent)
+    total = initial.new_empty(batch, size) if lines == 1 < steps and apart is None else None
     to_table = initial.new_zeros(len(NUMBERS) if s.history else 0, batch, size)
     to_initial = torch.zeros_like(initial)
     timed = (_timed(part) for part in (to_spikes, to_margin, to_membrane, to_synaptic))
@@ -141,13 +142,13 @@ def backward(
 
     table, to_counts, after = table.contiguous(), _there(to_counts), _there(to_state)
     with _on(initial):
-        if recurrent is None or out is None or not apart:
+        if apart is None or out is None:
             run(after, 0, steps)
         else:
             for t in range(steps - 1, -1, -1):
                 run(after, t, 1)
                 after = to_initial
-                after[2] += out[t].to(recurrent.dtype) @ recurrent
+                after[2] += out[t].to(apart.dtype) @ apart
     to_recurrent = initial.new_empty(0, size)
     if recurrent is not None and out is not None:
         to_recurrent = out[0].t().to(initial.dtype) @ initial[2]
@@ -163,9 +164,10 @@ def backward(
     return out, initial.new_empty(size, 0), to_table.sum(1), to_recurrent, to_initial
 
 
-def _inside(recurrent: Tensor | None) -> Tensor | None:
-    """The weights of a recurrent layer whose products a program makes itself."""
-    return None if recurrent is None or len(recurrent) > MOST else recurrent.contiguous()
+def _divided(recurrent: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """A recurrent layer's weights: those of products that a program makes, else torch's."""
+    is_small = recurrent is None or len(recurrent) <= MOST
+    return (_there(recurrent), None) if is_small else (None, recurrent)
 
 
 def _layout(batch: int, size: int, recurrent: Tensor | None) -> tuple[Any, dict[str, Any]]:

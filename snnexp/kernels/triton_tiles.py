@@ -55,9 +55,10 @@ def add(total, part, place, inside):
 
 
 @triton.jit
-def plus(total, place, part, inside):
-    """Add a tile to what is at `place` of `total`."""
-    tl.store(total + place, tl.load(total + place, mask=inside) + part, mask=inside)
+def plus(total, place, part, inside, goes_on):
+    """Store a tile at `place` of `total`, added to what is there if it `goes_on`."""
+    before = tl.load(total + place, mask=inside & goes_on, other=0.0)
+    tl.store(total + place, before + part, mask=inside)
 
 
 @triton.jit
