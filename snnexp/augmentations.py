@@ -247,10 +247,11 @@ class Elastic:
         shape = (batch, 2, self.nodes, self.nodes)
         draws = torch.randn(shape, generator=generator, device=images.device).to(images)
         field = functional.interpolate(draws, sides, mode="bicubic", align_corners=True)
-        scale = field.new_tensor([2 * self.pixels / side for side in reversed(sides)])
-        still = torch.eye(2, 3).to(images).expand(batch, 2, 3)
+        down, across = sides
+        x, y = field[:, 0] * (2 * self.pixels / across), field[:, 1] * (2 * self.pixels / down)
+        still = torch.eye(2, 3, dtype=images.dtype, device=images.device).expand(batch, 2, 3)
         grid = functional.affine_grid(still, list(images.shape), align_corners=False)
-        return _sampled(images, grid + field.permute(0, 2, 3, 1) * scale)
+        return _sampled(images, grid + torch.stack([x, y], -1))
 
 
 def _sampled(images: Tensor, grid: Tensor) -> Tensor:

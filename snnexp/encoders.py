@@ -84,10 +84,11 @@ class Latency(Encoder):
 
     def __call__(
         self, values: Float[Tensor, "batch feature"], generator: torch.Generator | None = None
-    ) -> Events:
+    ) -> Events | Dense:
         step, spikes = self._steps(values)
-        if values.device.type == "cpu":  # elsewhere it would wait for the device
-            self._refuse_off_grid(values, step, spikes)
+        if values.device.type != "cpu":  # the host would wait to learn how many spike
+            return self._grid(step, spikes)
+        self._refuse_off_grid(values, step, spikes)
         sample, channel = spikes.nonzero(as_tuple=True)
         step = step[sample, channel]
         if self.t_bias is not None:
@@ -96,6 +97,16 @@ class Latency(Encoder):
             sample = torch.cat([sample, every])
             channel = torch.cat([channel, torch.full_like(every, self.bias_channel)])
         return Events(step, sample, channel, self.steps, len(values), self.num_channels)
+
+    def _grid(self, step: Tensor, spikes: Tensor) -> Dense:
+        """Dense spikes; those that are none go to a step behind the last."""
+        batch, features = step.shape
+        channels = features + (self.t_bias is not None)
+        grid = torch.zeros(self.steps + 1, batch, channels, device=step.device)
+        grid[..., :features].scatter_(0, step.where(spikes, self.steps)[None], 1.0)
+        if self.t_bias is not None:
+            grid[round(self.t_bias / self.dt), :, self.bias_channel] = 1.0
+        return Dense(grid[:-1])
 
     def _steps(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """The step of each value's spike, and whether it spikes."""
@@ -159,8 +170,10 @@ class RepeatedLatency(Latency):
 
     def __call__(
         self, values: Float[Tensor, "batch feature"], generator: torch.Generator | None = None
-    ) -> Events:
+    ) -> Events | Dense:
         events = super().__call__(values, generator)
+        if isinstance(events, Dense):
+            return Dense(events.spikes.repeat(1, 1, self.repetitions))
         copies = torch.arange(self.repetitions, device=events.step.device) * self.once
         channel = (events.channel[:, None] + copies).flatten()
         step, sample = (

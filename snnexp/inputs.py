@@ -22,6 +22,12 @@ Weight = Float[Tensor, "neuron channel"]
 Current = Float[Tensor, "time batch neuron"] | Projection
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The host's tensor on `device`; the host does not wait for a GPU to take it."""
+    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
+    return pinned.to(device, non_blocking=True)
+
+
 @dataclass(frozen=True)
 class Tensors:
     """A frozen record of tensors and numbers that moves between devices as a whole."""

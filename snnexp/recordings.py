@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Float16, Int, Int16
 from torch import Tensor
 
-from snnexp.inputs import Tensors
+from snnexp.inputs import Tensors, sent
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class WordsOnDevice:
         start, size = own.first[chosen], own.first[chosen + 1] - own.first[chosen]
         total = int(size.sum())
         shift = start - (np.cumsum(size) - size)
-        shifts, sizes = torch.from_numpy(np.stack([shift, size])).to(device)
+        shifts, sizes = sent(torch.from_numpy(np.stack([shift, size])), device)
         sample = torch.arange(len(chosen), dtype=torch.int32, device=device)
         place = torch.arange(total, device=device)
         place += shifts.repeat_interleave(sizes, output_size=total)
@@ -116,7 +116,7 @@ class WordsOnDevice:
             len(chosen),
             own.num_channels,
             own.is_training,
-            None if own.label is None else torch.from_numpy(own.label[chosen]).to(device),
+            None if own.label is None else sent(torch.from_numpy(own.label[chosen]), device),
         )
 
 

@@ -25,7 +25,7 @@ def by_layer(activity: Activity, network: Network) -> dict[str, Float[Tensor, ""
         if synapse.even_fanout is not None:  # spares a training step of 1 ms a twentieth
             found[name] = counts.mean() * (synapse.even_fanout * counts.shape[1])
         else:
-            found[name] = (counts @ synapse.fanout.to(counts)).mean()
+            found[name] = (counts @ synapse.fanout_like(counts)).mean()
         train = activity.layers[name].train
         if train is None:
             break

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from snnexp.encoders import Constant, Latency, NoEncoder, Poisson
-from snnexp.inputs import Events, Static
+from snnexp.encoders import Constant, Latency, NoEncoder, Poisson, RepeatedLatency
+from snnexp.inputs import Dense, Events, Static
 
 LATENCY = {
     "num_features": 1,
@@ -51,6 +51,23 @@ def test_latency_threshold_silences_lower_values_only():
     encoder = Latency(**{**LATENCY, "num_features": 4, "threshold": 0.5})
     inputs = encoder(torch.tensor([[0.0, 0.5, -7.0, 1.0], [0.0, 0.0, 0.0, 0.0]]))
     assert [*steps_of(inputs)] == [(0, 1), (0, 3)]
+
+
+@pytest.mark.parametrize("t_bias", [None, 18e-6])
+@pytest.mark.parametrize("threshold", [None, 0.5])
+@pytest.mark.parametrize("repetitions", [None, 3])
+def test_latency_gives_a_gpu_the_same_spikes_as_a_grid(repetitions, threshold, t_bias, monkeypatch):
+    """Whose size is known before the values are."""
+    settings = {**LATENCY, "num_features": 4, "threshold": threshold, "t_bias": t_bias}
+    encoder = Latency(**settings)
+    if repetitions is not None:
+        encoder = RepeatedLatency(**settings, repetitions=repetitions)
+    values = torch.rand(3, 4)
+    events = encoder(values)
+    monkeypatch.setattr(Latency, "__call__", lambda self, v, _: self._grid(*self._steps(v)))
+    grid = encoder(values, None)
+    assert isinstance(grid, Dense) and torch.equal(grid.spikes, events.dense())
+    assert grid.spikes.shape == (30, 3, encoder.num_channels)
 
 
 @pytest.mark.parametrize("value", [1.75, -0.25, float("nan")])

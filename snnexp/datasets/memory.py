@@ -9,6 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from snnexp.inputs import sent
 from snnexp.randomness import generator
 from snnexp.recordings import Words, WordsOnDevice
 
@@ -90,7 +91,9 @@ class _Batches(Dataset[tuple[Any, Tensor]]):
         self.split = split
 
     def __getitem__(self, index: Tensor) -> tuple[Any, Tensor]:
-        return self.split.values[index], self.split.labels[index]
+        values, labels = self.split.values, self.split.labels
+        there = sent(index, labels.device)
+        return values[there if isinstance(values, Tensor) else index], labels[there]
 
     def __len__(self) -> int:
         return len(self.split)

@@ -112,10 +112,9 @@ class NeuronParameters:
         """`NUMBERS` by neuron, [number, neuron], in the precision of `like`."""
         if self.constant:
             return _table(self, like.dtype, like.device, size)
-        numbers = (
-            torch.as_tensor(getattr(self, n), dtype=like.dtype, device=like.device) for n in NUMBERS
-        )
-        return torch.stack([number.expand(size) for number in numbers])
+        numbers = (getattr(self, name) for name in NUMBERS)
+        rows = (n.to(like) if isinstance(n, Tensor) else like.new_full((), n) for n in numbers)
+        return torch.stack([row.expand(size) for row in rows])
 
 
 @lru_cache(maxsize=256)

@@ -112,6 +112,6 @@ def _silent(readout: LayerActivity, rest: Number) -> Tensor:
     if readout.counts is not None:
         return readout.counts.sum(1) == 0
     assert readout.membrane is not None
-    still = torch.as_tensor(rest).to(readout.membrane).expand_as(readout.membrane)
+    still = torch.zeros_like(readout.membrane) + rest
     moved = ~torch.isclose(readout.membrane, still, atol=0.0)
     return ~moved.any(0).any(1)

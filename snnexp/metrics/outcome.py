@@ -30,8 +30,8 @@ class Outcome(Metric):
         means = torch.stack([parts[name].detach() for name in self.parts])
         self.losses = self.losses + means * len(labels)
         pairs = labels * self.num_classes + scores.detach().argmax(1)
-        counts = torch.bincount(pairs, minlength=self.num_classes**2)
-        self.confusion = self.confusion + counts.view_as(self.confusion)
+        counted = self.confusion.flatten().index_add(0, pairs, torch.ones_like(pairs))
+        self.confusion = counted.view_as(self.confusion)
 
     def compute(self) -> dict[str, float]:
         """`loss`, `loss/<part>`, `accuracy` in [0, 1] with `accuracy_low` and `accuracy_high`."""

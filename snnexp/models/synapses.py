@@ -37,6 +37,7 @@ class Synapse(nn.Module):
     """Steps of the past that it hears; they precede what it is given."""
     seconds: Tensor | None = None
     """Delays of its connections in s, [neuron, channel], if it has any."""
+    _copied: Tensor | None = None
 
     def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int]):
         super().__init__()
@@ -88,6 +89,13 @@ class Synapse(nn.Module):
         """
         assert self.core.weight is not None
         return self.connections(torch.ones_like(self.core.weight))
+
+    def fanout_like(self, counts: Tensor) -> Float[Tensor, " channel"]:
+        """`fanout` in the memory and precision of `counts`, copied there once."""
+        known = self._copied
+        if known is None or (known.device, known.dtype) != (counts.device, counts.dtype):
+            self._copied = known = self.fanout.to(counts)
+        return known
 
     @cached_property
     def even_fanout(self) -> float | None:
