@@ -17,6 +17,7 @@ from snnexp.datasets import as_floats
 from snnexp.decoders import Decoder
 from snnexp.encoders import Encoder
 from snnexp.errors import ConfigError, TrainingError
+from snnexp.graphs import Replay
 from snnexp.inputs import Inputs
 from snnexp.losses import Loss
 from snnexp.metrics import ActivityMetrics, Cost, Outcome, SynapticOperations, size_of
@@ -77,6 +78,7 @@ class Classifier(pl.LightningModule):
         )
         self.metrics: dict[str, float] = {}
         self._resumed = False
+        self._replay: Replay | None = None
         self.confusion: dict[str, Tensor] = {}
         self.neuron_rates: dict[str, dict[str, Tensor]] = {}
         self._batches: list[tuple[Tensor, Tensor, int]] = []
@@ -91,7 +93,13 @@ class Classifier(pl.LightningModule):
     def run(
         self, values: Any, stage: str, index: int, **record: bool
     ) -> tuple[Inputs, Activity, Tensor]:
-        """Encode, run and decode batch `index`.
+        """Encode, run and decode batch `index`, as in `encode`."""
+        inputs = self.encode(values, stage, index)
+        activity, _ = self.network(inputs, **record)
+        return inputs, activity, self.decoder(activity)
+
+    def encode(self, values: Any, stage: str, index: int) -> Inputs:
+        """What the network gets of batch `index`, which the backend begins.
 
         Draws are new each epoch in `train`, else fixed for a batch of this index and size.
         """
@@ -105,24 +113,46 @@ class Classifier(pl.LightningModule):
                 values = self.encoder.alter(values, generator(self.seed, epoch, own, str(device)))
         inputs = self.encoder(values, generator(self.seed, epoch, purpose, str(device)))
         self.network.backend.begin(self.seed, epoch, purpose, device)
-        activity, _ = self.network(inputs, **record)
-        return inputs, activity, self.decoder(activity)
+        return inputs
 
     def training_step(self, batch: tuple[Any, Tensor], index: int) -> Tensor:
         values, labels = batch
-        _, activity, scores = self.run(values, "train", index)
+        inputs = self.encode(values, "train", index)
+        if self._replay is not None and self.global_step > 0:
+            losses, correct = self._replay(inputs, labels)
+            total = losses.sum()
+        else:
+            losses, correct, answer = self._learn(inputs, labels)
+            total = losses.sum()
+            self._look_at(total, values, *answer)
+        self._batches.append((losses.detach(), correct, len(labels)))
+        return total
+
+    def _learn(
+        self, inputs: Inputs, labels: Tensor
+    ) -> tuple[Tensor, Tensor, tuple[Activity, Tensor, dict[str, Tensor]]]:
+        """The parts of the loss [part], the number of right decisions [], and of what they are."""
+        activity, _ = self.network(inputs)
+        scores = self.decoder(activity)
         parts = self._parts(activity, scores, labels)
-        stacked = torch.stack(list(parts.values()))
-        total = stacked.sum()
+        correct = (scores.detach().argmax(1) == labels).sum()
+        return torch.stack(list(parts.values())), correct, (activity, scores, parts)
+
+    def _look_at(
+        self,
+        total: Tensor,
+        values: Any,
+        activity: Activity,
+        scores: Tensor,
+        parts: dict[str, Tensor],
+    ) -> None:
+        """Refuse a loss that is not finite, on the CPU; warn of what the first batch shows."""
         if self.device.type == "cpu" and not math.isfinite(total.item()):
             name = health.first_non_finite(values, self.network.weights(), activity, scores, parts)
             raise TrainingError(self._divergence(str(name), self.global_step))
         if self.global_step == 0:
             for line in health.first_batch_warnings(activity):
                 log.warning(line)
-        correct = (scores.detach().argmax(1) == labels).sum()
-        self._batches.append((stacked.detach(), correct, len(labels)))
-        return total
 
     def batch_losses(self) -> list[float]:
         """The loss of each of the epoch's batches so far."""
@@ -284,6 +314,8 @@ class Classifier(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Catch up on what Lightning does at an epoch's end after it has saved the checkpoint."""
+        if self.network.backend.replays:
+            self._replay = Replay(lambda *batch: self._learn(*batch)[:2], self.network)
         if not self._resumed:
             return
         if self.schedule.monitor is not None:
@@ -291,6 +323,9 @@ class Classifier(pl.LightningModule):
             plateau.step(self.metrics[self.schedule.monitor])
         if any(callback.stopped_epoch for callback in self.trainer.early_stopping_callbacks):
             self.trainer.should_stop = True
+
+    def on_train_end(self) -> None:
+        self._replay = None  # its tensors stay where the network will not
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(grouped(self.network, self.groups))

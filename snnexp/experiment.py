@@ -65,6 +65,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     )
     _refuse_values(encoder, backend)
     _refuse_delayed_values(encoder, network)
+    _refuse_summed_gradients(cfg.trainer, backend)
     stated, groups = config.split(cfg, "optimizer", "groups")
     optimizer, schedule = instantiate(stated), instantiate(cfg.scheduler)
     with config.naming_keys():  # their values are checked by torch, which sees them only here
@@ -162,6 +163,15 @@ def _refuse_delayed_values(encoder: Any, network: Any) -> None:
             f"model.delays.inputs: true, but {type(encoder).__name__} gives values, which have no "
             "spikes to delay; set it to false, or choose an encoder that spikes, such as "
             "encoder=latency"
+        )
+
+
+def _refuse_summed_gradients(trainer: DictConfig, backend: Any) -> None:
+    key = "accumulate_grad_batches"
+    if backend.replays and key in trainer and trainer[key] != 1:
+        raise ConfigError(
+            f"trainer.{key}: {trainer[key]}, but a replayed step writes its gradients where those "
+            "of the step before are; set it to 1, or choose backend=gpu"
         )
 
 

@@ -111,7 +111,7 @@ class MSECount(Loss):
     def __call__(self, activity: Activity, scores: Scores, labels: Labels) -> Float[Tensor, ""]:
         counts, steps = activity.readout.counts, activity.inputs.num_steps
         assert counts is not None
-        correct = functional.one_hot(labels, counts.shape[1]).bool()
+        correct = labels[:, None] == torch.arange(counts.shape[1], device=labels.device)
         low, high = int(self.rate_incorrect * steps), int(self.rate_correct * steps)
         target = torch.where(correct, float(high), float(low))
         return (counts - target).square().mean() / steps

@@ -13,6 +13,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from snnexp import config
+from snnexp.backends import CudaGraphs
 from snnexp.decoders import FirstSpike
 from snnexp.encoders import Augmented
 from snnexp.errors import ConfigError
@@ -126,6 +127,8 @@ def expected_refusal(cfg):
     readout = get_class(cfg.model.readout["_target_"])
     if cfg.backend.get("device") == "gpu" and not GPU:
         return r"backend\.device: 'gpu'"
+    if get_class(cfg.backend["_target_"]) is CudaGraphs and not torch.cuda.is_available():
+        return "backend: CUDA graphs take an NVIDIA GPU"
     if cfg.model.get("synapse") and model is ConvNetwork:
         return r"model\.synapse: unknown key"
     if cfg.backend.get("level") == "chip" and cfg.model.get("synapse"):

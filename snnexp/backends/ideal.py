@@ -25,6 +25,7 @@ class Ideal:
     """
 
     trials = 1
+    replays = False
     takes_values = True
     """Whether an input may be values instead of spikes."""
 
@@ -133,6 +134,26 @@ class Ideal:
     def trace(self, membrane: Tensor) -> Tensor:
         """The membrane as it stands."""
         return membrane
+
+
+class CudaGraphs(Ideal):
+    """`Ideal` on one NVIDIA GPU, where a training step is recorded once and replayed.
+
+    What the network, decoder, loss and regularizers do becomes two launches, one forward and one
+    backward (`snnexp.graphs.Replay`); encoding, callbacks and the optimizer stay as they are.
+    precision, kernel: see `Ideal`. Raises ValueError where there is no such GPU.
+    """
+
+    replays = True
+
+    def __init__(self, *, precision: str, kernel: str):
+        require(
+            torch.cuda.is_available(),
+            "CUDA graphs take an NVIDIA GPU, and there is none; choose backend=auto or backend=cpu",
+        )
+        super().__init__(
+            device="gpu", precision=precision, devices=1, kernel=kernel, checkpoint_every=None
+        )
 
 
 def _has_mps() -> bool:

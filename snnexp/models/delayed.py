@@ -46,8 +46,9 @@ class DelayedLinear(Linear):
         require_positive("s", **{f"widths[{i}]": width for i, width in enumerate(widths)})
         (self.narrowing,) = require_between(0, 1, narrowing=narrowing)
         self.widths = widths
+        self._narrow: Tensor
+        self.register_buffer("_narrow", torch.zeros(()), persistent=False)
         self.width = widths[0]
-        """The present width, in s."""
         self.reach = round(longest / dt)
         self.share = nn.Parameter(torch.rand(num_outputs, *input_shape))
 
@@ -55,6 +56,16 @@ class DelayedLinear(Linear):
         first, last = self.widths
         fallen = 1.0 if done >= self.narrowing else done / self.narrowing
         self.width = first * (last / first) ** fallen
+
+    @property
+    def width(self) -> float:
+        """The present width, in s."""
+        return self._width
+
+    @width.setter
+    def width(self, width: float) -> None:
+        self._width = width
+        self._narrow.fill_(self.dt / width / math.sqrt(2))  # where a recorded step reads it
 
     @property
     def seconds(self) -> Float[Tensor, "neuron channel"]:  # type: ignore[override]
@@ -67,8 +78,7 @@ class DelayedLinear(Linear):
         steps = torch.arange(self.reach + 1, device=delay.device)[:, None, None]
         if not self.training:
             return (steps == delay.round()).to(delay.dtype)
-        narrow = self.dt / self.width / math.sqrt(2)
-        return torch.softmax(-(((steps - delay) * narrow) ** 2), 0)
+        return torch.softmax(-(((steps - delay) * self._narrow) ** 2), 0)
 
     def forward(self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel"]) -> Tensor:
         """The current of the steps behind the first `reach`, which are the past."""

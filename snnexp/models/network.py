@@ -34,10 +34,12 @@ class Backend(Protocol):
 
     checkpoint_every: steps of a segment of time, of which training keeps the state alone and runs
     it again for the backward pass; None keeps everything. trials: how often a test measures.
+    replays: whether a training step is recorded once and replayed, see `snnexp.graphs.Replay`.
     """
 
     checkpoint_every: int | None
     trials: int
+    replays: bool
 
     def prepare(self, layers: Mapping[str, "Layer"]) -> None:
         """Called once with a network's layers; raises ValueError for what the device has not."""

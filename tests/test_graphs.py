@@ -1,0 +1,219 @@
+"""Recorded steps, with a stand-in for CUDA's graphs: it records torch's operators on the CPU.
+
+As on a GPU, a replay repeats them on the same memory, and what the host knew stays as it was.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from snnexp import config
+from snnexp.backends import Ideal
+from snnexp.encoders import Latency
+from snnexp.errors import ConfigError
+from snnexp.experiment import build
+from snnexp.kernels import dispatch, operators
+from snnexp.session import compose
+from tests.test_options import (
+    FEW,
+    STEPS,
+    experiments,
+    fewer,
+    found,
+    narrow,
+    select,
+    small,
+)
+
+WARMING = 3
+READ = torch.ops.aten._local_scalar_dense.default
+
+
+class Record(TorchDispatchMode):
+    """The operators that run within, to be repeated on the tensors that they had and made."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func is not READ, "the host reads a value of the device"
+        out = func(*args, **(kwargs or {}))
+        self.calls.append((func, args, kwargs or {}, out))
+        return out
+
+    @torch.no_grad()
+    def replay(self):
+        for func, args, kwargs, out in self.calls:
+            again = func(*args, **kwargs)
+            for old, new in zip(tree_leaves(out), tree_leaves(again), strict=True):
+                if isinstance(old, torch.Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+class Graphs:
+    """In the place of `torch.cuda.make_graphed_callables`, with its rules; counts its replays."""
+
+    def __init__(self):
+        self.replays = 0
+
+    def __call__(self, module, given, allow_unused_input):
+        assert isinstance(module, nn.Module) and all(isinstance(g, torch.Tensor) for g in given)
+        parameters = [p for p in module.parameters() if p.requires_grad]
+        for _ in range(WARMING):
+            outputs = module(*given)
+            self.gradients(outputs, parameters, [torch.ones_like(o) for o in outputs])
+        forward, backward = Record(), Record()
+        with forward:
+            outputs = module(*given)
+        seeds = [torch.ones_like(o) for o in outputs]
+        with backward:
+            gradients = self.gradients(outputs, parameters, seeds)
+        graphs = self
+
+        class Replayed(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, count, *tensors):
+                for own, new in zip(given, tensors[:count], strict=True):
+                    own.copy_(new)
+                forward.replay()
+                graphs.replays += 1
+                return tuple(o.detach() for o in outputs)
+
+            @staticmethod
+            def backward(ctx, *incoming):
+                for own, new in zip(seeds, incoming, strict=True):
+                    if new is not None and own.is_floating_point():
+                        own.copy_(new)
+                backward.replay()
+                own = tuple(None if g is None else g.detach() for g in gradients)
+                return (None, *(None for _ in given), *own)
+
+        return lambda *tensors: Replayed.apply(len(given), *tensors, *parameters)
+
+    @staticmethod
+    def gradients(outputs, parameters, seeds):
+        learnt = [(o, seed) for o, seed in zip(outputs, seeds, strict=True) if o.requires_grad]
+        outputs, seeds = zip(*learnt, strict=True)
+        return torch.autograd.grad(outputs, parameters, seeds, allow_unused=True)
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """Graphs of the CPU, where dense spikes go through torch's loop as nothing is compiled."""
+    made = Graphs()
+    monkeypatch.setattr(Latency, "__call__", lambda self, x, _: self._grid(*self._steps(x)))
+    monkeypatch.setattr(dispatch, "_lack", lambda *_: "on a GPU it is not looked for")
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", made)
+    for operator in (operators.scan, operators.scan_backward):
+        monkeypatch.setattr(operator, "direct", operator.registered)
+    return made
+
+
+def steps(cfg):
+    """Losses, decisions, weights and buffers of three steps, the last in the second epoch."""
+    config.check(cfg)
+    torch.manual_seed(0)
+    dataset, model, _ = build(cfg)
+    model.trainer = trainer = SimpleNamespace(global_step=0, current_epoch=0, global_rank=0)
+    model.on_train_start()
+    optimizer = model.optimizer(model.network.parameters())
+    batches = list(dataset.loader("train", cfg.batch_size, seed=0))
+    whole = [batch for batch in batches if len(batch[1]) == len(batches[0][1])]
+    for step, batch in enumerate((whole[0], whole[-1], whole[0])):
+        trainer.global_step, trainer.current_epoch = step, step // 2
+        model.network.proceed(trainer.current_epoch / 2)
+        optimizer.zero_grad()
+        model.training_step(batch, step).backward()
+        optimizer.step()
+        model.network.constrain()
+    numbers = [tensor for losses, correct, _ in model._batches for tensor in (losses, correct)]
+    return [*numbers, *(t.detach() for t in model.network.state_dict().values())]
+
+
+def assert_replays_train_alike(cfg, graphs, monkeypatch):
+    """Down to the bit."""
+    try:
+        eager = steps(cfg)
+    except ConfigError as error:
+        pytest.skip(f"refused: {error}")
+    monkeypatch.setattr(Ideal, "replays", True)
+    replayed = steps(cfg)
+    assert graphs.replays == 2
+    for one, other in zip(eager, replayed, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("experiment", experiments())
+def test_experiments_replay(experiment, graphs, monkeypatch):
+    chosen = [f"experiment={experiment}", "batch_size=20", "backend=cpu"]
+    assert_replays_train_alike(
+        compose([*chosen, *fewer(compose(chosen).dataset)]), graphs, monkeypatch
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), found(*(g for g in STEPS if not g.startswith("backend")))
+)
+def test_options_replay(group, option, graphs, monkeypatch):
+    choice = ("model=lif", *select(group, option, "lif"))
+    cfg = small("yinyang", *FEW, *narrow("lif", 6), *choice)
+    assert_replays_train_alike(cfg, graphs, monkeypatch)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_runs_with_a_smaller_last_batch_end_alike(precision, train, graphs, monkeypatch):
+    """Three epochs of 8, 8 and 4 samples; of what is recorded, all but the first step."""
+    chosen = ("encoder=poisson", "model/norm=batch", "+model.dropout=0.2")
+    numbers = {}
+    for replays in (False, True):
+        monkeypatch.setattr(Ideal, "replays", replays)
+        result = train(
+            *chosen,
+            f"backend.precision={precision}",
+            "trainer.max_epochs=3",
+            folder=str(replays),
+        )
+        assert result.classifier._replay is None
+        named = ("train/loss", "train/accuracy", "val/", "test/")
+        numbers[replays] = {k: v for k, v in result.metrics.items() if k.startswith(named)}
+    assert graphs.replays == 5
+    assert numbers[True] == numbers[False]
+
+
+def test_events_are_not_recorded(train, graphs, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", graphs)
+    plain = train("encoder=latency", folder="plain").metrics
+    monkeypatch.setattr(Ideal, "replays", True)
+    replayed = train("encoder=latency", folder="replayed").metrics
+    assert graphs.replays == 0
+    assert replayed["train/loss"] == plain["train/loss"]
+
+
+def test_summed_gradients_are_refused(monkeypatch):
+    monkeypatch.setattr(Ideal, "replays", True)
+    build(small("yinyang", "+trainer.accumulate_grad_batches=1"))
+    with pytest.raises(ConfigError, match=r"^trainer\.accumulate_grad_batches: 2, .*backend=gpu"):
+        build(small("yinyang", "+trainer.accumulate_grad_batches=2"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(ConfigError, match=r"^backend: CUDA graphs .*choose backend=auto"):
+        build(small("yinyang", "backend=cuda_graphs"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("model", ["lif", "rlif", "adlif"])
+def test_a_gpus_own_graphs(train, model):
+    """Sums of float32 in another order."""
+    losses = [
+        train(f"model={model}", f"backend={name}", "trainer.max_epochs=3", folder=name).metrics
+        for name in ("gpu", "cuda_graphs")
+    ]
+    assert losses[0]["train/loss"] == pytest.approx(losses[1]["train/loss"], rel=1e-4)
