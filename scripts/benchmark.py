@@ -15,6 +15,7 @@ machines drift by more than kernels differ. Compilation and warm-up come before 
     python scripts/benchmark.py --chip                   # the emulated chip against its model
     python scripts/benchmark.py --epoch                  # an epoch of train.py against a tutorial's
     python scripts/benchmark.py --device cuda            # on a GPU, larger ones too, or --floors
+    python scripts/benchmark.py --device cuda --graphs   # with our steps recorded and replayed
     python scripts/benchmark.py --device cuda --scan     # a scan against the bytes that it moves
 """
 
@@ -44,12 +45,15 @@ IDLE = 0.25
 """Load by other processes, in cores, above which a note stands under the table."""
 
 
-def measure(name: str, kernel: str, pairs: int, device: str) -> dict[str, Any]:
+def measure(
+    name: str, kernel: str, pairs: int, device: str, graphs: bool = False
+) -> dict[str, Any]:
     """Milliseconds of both, and the ratio of ours to the plain loop's over interleaved pairs.
 
     On a GPU the peak of memory of a step of each, too, with the data and weights of both.
+    graphs: ours is replayed.
     """
-    step, loop = ours(name, kernel, device), plain(name, device)
+    step, loop = ours(name, kernel, device, graphs), plain(name, device)
     row = {"workload": name, "kernel": kernel, **compare(step, loop, pairs, device)}
     if device != "cpu":
         row |= {"mb": peak_megabytes(step, device), "loop_mb": peak_megabytes(loop, device)}
@@ -131,6 +135,10 @@ def refuse_device(parser: argparse.ArgumentParser, given: argparse.Namespace) ->
         parser.error("--device cuda goes with workloads, --floors and --scan; drop one of the two")
     if given.device == "cpu" and given.scan:
         parser.error("--scan: on a CPU spikes leave it as bits; add --device cuda")
+    if given.device == "cpu" and given.graphs:
+        parser.error("--graphs: they are CUDA's; add --device cuda")
+    if given.graphs and (given.floors or given.scan):
+        parser.error("--graphs goes with workloads; drop --floors and --scan")
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda, but there is no CUDA; drop it to measure on the CPU")
 
@@ -145,6 +153,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--idle", type=float, default=30, help="seconds to wait for an idle machine"
     )
+    parser.add_argument("--graphs", action="store_true", help="our steps replayed (CUDA graphs)")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--peers", action="store_true", help="other libraries, if importable")
@@ -182,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
         rows, columns = peers.measure(given.workloads, given.pairs, compare), PAIRS
     else:
         names = ((name, kernel) for name in given.workloads for kernel in given.kernel)
-        rows = [measure(*name, given.pairs, given.device) for name in names]
+        rows = [measure(*name, given.pairs, given.device, given.graphs) for name in names]
         columns = PAIRS if given.device == "cpu" else PAIRS | MEMORY
     show(rows, columns)
     place = f"{torch.get_num_threads()} threads"

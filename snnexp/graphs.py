@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +10,12 @@ from torch import Tensor, nn
 from snnexp.inputs import Events, Inputs
 from snnexp.models import Network
 
-Function = Callable[[Inputs, Tensor], tuple[Tensor, ...]]
+Function = Callable[..., tuple[Tensor, ...]]
+"""Of `Inputs` and tensors."""
 
 
 class Replay:
-    """A differentiable function of (inputs, labels), without the host's launches.
+    """A differentiable function of a network's inputs and of tensors, without the host's launches.
 
     The first batch's shapes are recorded, forward and backward; what the host knew then besides
     the tensors is part of the record. Other shapes, as of a smaller last batch, and events, whose
@@ -27,15 +29,15 @@ class Replay:
         self._shapes: list[torch.Size] | None = None
         self._recorded: Callable[..., tuple[Tensor, ...]] | None = None
 
-    def __call__(self, inputs: Inputs, labels: Tensor) -> tuple[Tensor, ...]:
+    def __call__(self, inputs: Inputs, *others: Tensor) -> tuple[Tensor, ...]:
         if isinstance(inputs, Events):
-            return self.function(inputs, labels)
-        given = [*_tensors(inputs), labels]
+            return self.function(inputs, *others)
+        given = [getattr(inputs, name) for name in _tensors(inputs)] + [*others]
         shapes = [tensor.shape for tensor in given]
         if self._recorded is None:
             self._shapes, self._recorded = shapes, self._record(inputs, given)
         if shapes != self._shapes:
-            return self.function(inputs, labels)
+            return self.function(inputs, *others)
         return tuple(tensor.clone() for tensor in self._recorded(*given))
 
     def _record(self, inputs: Inputs, given: Sequence[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
@@ -45,7 +47,7 @@ class Replay:
         before = [buffer.clone() for buffer in buffers]
         step = _Step(self.function, self.network, inputs)
         with torch.random.fork_rng(range(torch.cuda.device_count())):
-            recorded = torch.cuda.make_graphed_callables(step, own, allow_unused_input=True)
+            recorded: Any = torch.cuda.make_graphed_callables(step, own, allow_unused_input=True)
         for buffer, kept in zip(buffers, before, strict=True):
             buffer.copy_(kept)
         return recorded
@@ -59,14 +61,11 @@ class _Step(nn.Module):
         self.function, self.network, self.like = function, network, like
 
     def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        *parts, labels = given
-        named = dict(zip(_names(self.like), parts, strict=True))
-        return self.function(replace(self.like, **named), labels)
+        names = _tensors(self.like)
+        inputs = replace(self.like, **dict(zip(names, given, strict=False)))
+        return self.function(inputs, *given[len(names) :])
 
 
-def _names(inputs: Inputs) -> list[str]:
+def _tensors(inputs: Inputs) -> list[str]:
+    """The names of those that the inputs have."""
     return [f.name for f in fields(inputs) if isinstance(getattr(inputs, f.name), Tensor)]
-
-
-def _tensors(inputs: Inputs) -> list[Tensor]:
-    return [getattr(inputs, name) for name in _names(inputs)]

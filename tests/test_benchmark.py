@@ -45,6 +45,8 @@ def test_an_unknown_workload_is_refused_with_the_known_ones():
     [
         (["--device", "cuda", "--memory"], "goes with workloads, --floors and --scan"),
         (["--scan"], "on a CPU spikes leave it as bits; add --device cuda"),
+        (["--graphs"], "they are CUDA's; add --device cuda"),
+        (["--device", "cuda", "--graphs", "--scan"], "drop --floors and --scan"),
         pytest.param(
             ["--device", "cuda"],
             "there is no CUDA; drop it to measure on the CPU",

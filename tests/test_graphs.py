@@ -18,6 +18,7 @@ from snnexp.errors import ConfigError
 from snnexp.experiment import build
 from snnexp.kernels import dispatch, operators
 from snnexp.session import compose
+from tests.test_benchmark import SCRIPTS
 from tests.test_options import (
     FEW,
     STEPS,
@@ -193,6 +194,16 @@ def test_events_are_not_recorded(train, graphs, monkeypatch):
     replayed = train("encoder=latency", folder="replayed").metrics
     assert graphs.replays == 0
     assert replayed["train/loss"] == plain["train/loss"]
+
+
+def test_the_benchmarks_steps_are_replayed(graphs, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    from benchmarks import workloads
+
+    step = workloads.ours("W3", "torch", graphs=True)
+    for _ in range(3):
+        step()
+    assert graphs.replays == 3
 
 
 def test_summed_gradients_are_refused(monkeypatch):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from snnexp.backends import Ideal
+from snnexp.graphs import Replay
 from snnexp.inputs import Dense, Events, Inputs, Static
 from snnexp.models import LI, LIF, ArcTan, CubaLI, CubaLIF, Network, Neuron, Normal, SuperSpike
 
@@ -113,9 +114,9 @@ def made(name: str, device: str = "cpu") -> Workload:
         return (WORKLOADS | LARGER)[name]()
 
 
-def ours(name: str, kernel: str, device: str = "cpu") -> Step:
-    """Our training step."""
-    return train_network(made(name, device), kernel, device=device)
+def ours(name: str, kernel: str, device: str = "cpu", graphs: bool = False) -> Step:
+    """Our training step; graphs: replayed, see `snnexp.graphs.Replay`."""
+    return train_network(made(name, device), kernel, device=device, graphs=graphs)
 
 
 def plain(name: str, device: str = "cpu") -> Step:
@@ -126,17 +127,25 @@ def plain(name: str, device: str = "cpu") -> Step:
 
 
 def train_network(
-    work: Workload, kernel: str, checkpoint_every: int | None = None, device: str = "cpu"
+    work: Workload,
+    kernel: str,
+    checkpoint_every: int | None = None,
+    device: str = "cpu",
+    graphs: bool = False,
 ) -> Step:
     """A training step of our network, with Adam fused."""
     network = build(work, kernel, checkpoint_every).to(device)
 
-    def loss() -> Tensor:
-        trace = network(work.inputs)[0].readout.membrane
+    def losses(inputs: Inputs) -> tuple[Tensor]:
+        trace = network(inputs)[0].readout.membrane
         assert trace is not None
-        return work.loss(trace)
+        return (work.loss(trace),)
 
-    return train(network, loss, fused=True)
+    run = Replay(losses, network) if graphs else losses
+    inputs = work.inputs
+    if graphs and isinstance(inputs, Events):
+        inputs = Dense(inputs.dense())
+    return train(network, lambda: run(inputs)[0], fused=True)
 
 
 def train(model: nn.Module, loss: Callable[[], Tensor], fused: bool = False) -> Step:
