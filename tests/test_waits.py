@@ -45,7 +45,7 @@ class Copies(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         given = [a for a in torch.utils._pytree.tree_leaves(args) if isinstance(a, torch.Tensor)]
-        is_copy = func is torch.ops.aten._to_copy.default
+        is_copy = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
         host = [a for a in given if a.device != META and (a.ndim > 0 or is_copy)]
         is_there = isinstance(out, torch.Tensor) and out.device == META
         waits = not (kwargs or {}).get("non_blocking")
@@ -82,7 +82,7 @@ def as_on_a_gpu(monkeypatch):
 
 
 def run_steps(cfg):
-    """Two steps of training, of which the first fills caches, and two of validation."""
+    """Two steps of validation and two of training, of which the first fills caches."""
     try:
         config.check(cfg)
         dataset, model, _ = build(cfg)
@@ -95,16 +95,15 @@ def run_steps(cfg):
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     optimizer = torch.optim.SGD(model.network.parameters(), lr=0.1)
     clips = [Centralize(over="inputs"), Centralize(over="outputs"), AdaptiveClipping(**CLIPPING)]
-    for stage in ("train", "val"):
+    for stage, mode in (("val", torch.inference_mode), ("train", torch.enable_grad)):
         split = dataset.splits[stage].to(META)
         loader = dataset.loader(stage, cfg.batch_size, seed=0, split=split)
         batches = chain(loader, loader)  # there may be only one
         for index in range(2):
-            with watched() if index > 0 else nullcontext():
+            with watched() if index > 0 else nullcontext(), mode():
                 batch = next(batches)
                 if stage == "val":
-                    with torch.no_grad():
-                        model.validation_step(batch, index)
+                    model.validation_step(batch, index)
                     continue
                 model.training_step(batch, index).backward()
                 for callback in clips:

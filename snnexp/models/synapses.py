@@ -94,7 +94,8 @@ class Synapse(nn.Module):
         """`fanout` in the memory and precision of `counts`, copied there once."""
         known = self._copied
         if known is None or (known.device, known.dtype) != (counts.device, counts.dtype):
-            self._copied = known = self.fanout.to(counts)
+            with torch.inference_mode(False):  # it outlives an evaluation that asks first
+                self._copied = known = self.fanout.to(counts)
         return known
 
     @cached_property
