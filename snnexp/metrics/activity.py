@@ -112,6 +112,5 @@ def _silent(readout: LayerActivity, rest: Number) -> Tensor:
     if readout.counts is not None:
         return readout.counts.sum(1) == 0
     assert readout.membrane is not None
-    still = torch.zeros_like(readout.membrane) + rest
-    moved = ~torch.isclose(readout.membrane, still, atol=0.0)
-    return ~moved.any(0).any(1)
+    farthest = (readout.membrane - rest).abs_().amax(0)
+    return (farthest <= 1e-5 * abs(rest)).all(1)
