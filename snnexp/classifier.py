@@ -328,7 +328,8 @@ class Classifier(pl.LightningModule):
         self._replay = None  # its tensors stay where the network will not
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(grouped(self.network, self.groups))
+        optimizer: Any = self.optimizer(grouped(self.network, self.groups))
+        optimizer._step_supports_amp_scaling = False  # callbacks and norms see unscaled gradients
         steps, epochs = self.trainer.estimated_stepping_batches, self.trainer.max_epochs
         record = self.schedule.configure(optimizer, steps=int(steps), epochs=int(epochs or 1))
         return {"optimizer": optimizer, "lr_scheduler": record}

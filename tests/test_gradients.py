@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins import MixedPrecision
 from torch import nn
 
 from snnexp.gradients import AdaptiveClipping, Centralize
@@ -18,6 +19,12 @@ def module(weight, gradient, vector=(1.0, 3.0)):
     made.beta = beta
     made.network = SimpleNamespace(weights=lambda: {"hidden1": matrix})
     return made, matrix, beta
+
+
+def with_a_scaler(plugin, precision, device, scaler=None, plain=MixedPrecision.__init__):
+    """Of gradients, as float16 has it on a GPU."""
+    plain(plugin, precision, device)
+    plugin.scaler = torch.amp.GradScaler(device, init_scale=2.0**16)
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +60,19 @@ def test_bad_values_are_refused():
         Centralize(over="rows")
     with pytest.raises(ValueError, match=r"^share: 0"):
         AdaptiveClipping(share=0, least=0.1)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_scaled_gradients_are_seen_unscaled(optimizer, train, monkeypatch):
+    """As in float16 on a GPU; by a power of two, so that nothing else changes."""
+    chosen = (
+        *("backend=cpu", "backend.precision=bf16-mixed", f"optimizer={optimizer}"),
+        *("callback=[adaptive_clipping]", "trainer.gradient_clip_val=0.1"),
+    )
+    plain = train(*chosen, folder="plain").metrics
+    monkeypatch.setattr(MixedPrecision, "__init__", with_a_scaler)
+    scaled = train(*chosen, folder="scaled").metrics
+    norms = [name for name in plain if name.startswith("train/gradient_norm/")]
+    assert norms and all(plain[name] > 0 for name in norms)
+    for name in ("train/loss", "val/loss", *norms):
+        assert scaled[name] == plain[name]

@@ -95,7 +95,8 @@ def _scan(
     learns, packed = torch.is_grad_enabled(), kernel == "numba" and binary
     again = packed and recurrent is None and current.shape[0] < steps and not p.adaptive
     surrogate = learns and not again and not p.exact  # margins made again are cheaper than kept
-    asked = switches(
+    find = switches if p.constant else switches.__wrapped__  # kept, learnt numbers keep their graph
+    asked = find(
         p,
         smooth,
         packed=packed,

@@ -47,7 +47,7 @@ def forward(
     bits_shape = (batch, (size + 63) // 64)
     words = new(steps if on and switches.packed else 0, *bits_shape, dtype=torch.int64)
     held = new(steps if switches.refractory_steps else 0, *bits_shape, dtype=torch.int64)
-    tile, block = _layout(table, batch, recurrent is not None, torch.get_num_threads())
+    tile, block = _tiled(table, batch, recurrent is not None, switches)
     narrow, most = _extent(source)
     _use_threads(steps * batch * _width(source, recurrent, size))
     loops.forward(
@@ -101,7 +101,7 @@ def backward(
     to_initial = new(len(initial) if learns_initial else 0, batch, size)
     out = new(lines, batch, size)
     reads_initial = switches.history or switches.exact or recurrent is not None
-    tile, block = _layout(table, batch, recurrent is not None, torch.get_num_threads())
+    tile, block = _tiled(table, batch, recurrent is not None, switches)
     shares = _use_threads(2 * steps * batch * _width(source, recurrent, size))
     narrow, most = _extent(source)
     fan_in = 0 if source.weight is None else source.weight.shape[1]
@@ -298,6 +298,14 @@ def _panels(weight: Tensor) -> np.ndarray:
     out = np.zeros((rows, -(-size // PART) * PART), weight.numpy().dtype)
     out[:, :size] = weight.numpy()
     return np.ascontiguousarray(out.reshape(rows, -1, PART).swapaxes(0, 1)).reshape(-1)
+
+
+def _tiled(
+    table: Tensor, batch: int, recurrent: bool, switches: Switches
+) -> tuple[np.ndarray, int]:
+    """See `_layout`; a learnt table comes once, and with the graph that made it."""
+    find = _layout.__wrapped__ if switches.history else _layout
+    return find(table, batch, recurrent, torch.get_num_threads())
 
 
 @lru_cache(maxsize=64)
