@@ -65,7 +65,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     )
     _refuse_values(encoder, backend)
     _refuse_delayed_values(encoder, network)
-    _refuse_summed_gradients(cfg.trainer, backend)
+    _refuse_unrecorded(cfg.trainer, backend)
     stated, groups = config.split(cfg, "optimizer", "groups")
     optimizer, schedule = instantiate(stated), instantiate(cfg.scheduler)
     with config.naming_keys():  # their values are checked by torch, which sees them only here
@@ -166,13 +166,18 @@ def _refuse_delayed_values(encoder: Any, network: Any) -> None:
         )
 
 
-def _refuse_summed_gradients(trainer: DictConfig, backend: Any) -> None:
-    key = "accumulate_grad_batches"
-    if backend.replays and key in trainer and trainer[key] != 1:
-        raise ConfigError(
-            f"trainer.{key}: {trainer[key]}, but a replayed step writes its gradients where those "
-            "of the step before are; set it to 1, or choose backend=gpu"
-        )
+def _refuse_unrecorded(trainer: DictConfig, backend: Any) -> None:
+    """What steps that are recorded and replayed do not go with."""
+    reasons = {
+        "accumulate_grad_batches": (1, "writes its gradients where those of the step before are"),
+        "strategy": ("auto", "is that of one GPU"),
+    }
+    for key, (alone, reason) in reasons.items():
+        if backend.replays and key in trainer and trainer[key] != alone:
+            raise ConfigError(
+                f"trainer.{key}: {trainer[key]!r}, but a recorded step {reason}; set it to "
+                f"{alone!r}, or choose backend=gpu"
+            )
 
 
 def _refuse_silent_readout(stage: str, part: Any, network: Any) -> None:

@@ -1,14 +1,11 @@
 """CUDA graphs: what a GPU does in a training step, recorded once and replayed."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from snnexp.inputs import Events, Inputs
-from snnexp.models import Network
+from snnexp.inputs import Dense, Events, Inputs, Static
 
 Function = Callable[..., tuple[Tensor, ...]]
 """Of `Inputs` and tensors."""
@@ -17,55 +14,58 @@ Function = Callable[..., tuple[Tensor, ...]]
 class Replay:
     """A differentiable function of a network's inputs and of tensors, without the host's launches.
 
-    The first batch's shapes are recorded, forward and backward; what the host knew then besides
-    the tensors is part of the record. Other shapes, as of a smaller last batch, and events, whose
-    number differs by batch, are computed as without. Recording leaves buffers and random numbers
-    as they were. Of what is given back the gradient must be taken before the next call. The
-    network's gradients lie where each replay writes them: they cannot be summed over calls.
+    Batches of one shape are recorded once, forward and backward; what the host knew then besides
+    the tensors is part of the record. Events, whose number differs by batch, are computed as
+    without. Recording leaves buffers and random numbers as they were. Of what is given back the
+    gradient must be taken before the next call. The network's gradients lie where each replay
+    writes them: they cannot be summed over calls.
     """
 
-    def __init__(self, function: Function, network: Network):
+    def __init__(self, function: Function, network: nn.Module):
         self.function, self.network = function, network
-        self._shapes: list[torch.Size] | None = None
-        self._recorded: Callable[..., tuple[Tensor, ...]] | None = None
+        self._recorded: dict[tuple[torch.Size, ...], Function] = {}
 
     def __call__(self, inputs: Inputs, *others: Tensor) -> tuple[Tensor, ...]:
         if isinstance(inputs, Events):
             return self.function(inputs, *others)
-        given = [getattr(inputs, name) for name in _tensors(inputs)] + [*others]
-        shapes = [tensor.shape for tensor in given]
-        if self._recorded is None:
-            self._shapes, self._recorded = shapes, self._record(inputs, given)
-        if shapes != self._shapes:
-            return self.function(inputs, *others)
-        return tuple(tensor.clone() for tensor in self._recorded(*given))
+        given = (inputs.values if isinstance(inputs, Static) else inputs.spikes, *others)
+        shapes = tuple(tensor.shape for tensor in given)
+        if shapes not in self._recorded:
+            self._recorded[shapes] = self._record(inputs, given)
+        return tuple(tensor.clone() for tensor in self._recorded[shapes](*given))
 
-    def _record(self, inputs: Inputs, given: Sequence[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+    def _record(self, inputs: Dense | Static, given: tuple[Tensor, ...]) -> Function:
         """Steps that warm up, then the record; the tensors are the record's own."""
         own = tuple(tensor.clone() for tensor in given)
         buffers = list(self.network.buffers())
         before = [buffer.clone() for buffer in buffers]
-        step = _Step(self.function, self.network, inputs)
-        with torch.random.fork_rng(range(torch.cuda.device_count())):
-            recorded: Any = torch.cuda.make_graphed_callables(step, own, allow_unused_input=True)
+        step = _Step(self.function, self.network, inputs, own[0].device.type)
+        with (
+            torch.random.fork_rng(range(torch.cuda.device_count())),
+            torch.autocast(step.kind, enabled=False),  # else it holds in the backward pass, too
+        ):
+            torch.cuda.make_graphed_callables(step, own, allow_unused_input=True)
         for buffer, kept in zip(buffers, before, strict=True):
             buffer.copy_(kept)
+        recorded: Function = vars(step).pop("forward")  # left there, it would keep itself alive
         return recorded
 
 
 class _Step(nn.Module):
-    """The function with tensors as its arguments and the network's parameters as its own."""
+    """The function of tensors alone, with the network's parameters and the present autocast."""
 
-    def __init__(self, function: Function, network: Network, like: Inputs):
+    def __init__(self, function: Function, network: nn.Module, inputs: Dense | Static, kind: str):
         super().__init__()
-        self.function, self.network, self.like = function, network, like
+        self.function, self.network, self.kind = function, network, kind
+        self.steps = inputs.num_steps if isinstance(inputs, Static) else None
+        self.autocast = torch.autocast(
+            kind,
+            dtype=torch.get_autocast_dtype(kind),
+            enabled=torch.is_autocast_enabled(kind),
+            cache_enabled=False,
+        )
 
-    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
-        names = _tensors(self.like)
-        inputs = replace(self.like, **dict(zip(names, given, strict=False)))
-        return self.function(inputs, *given[len(names) :])
-
-
-def _tensors(inputs: Inputs) -> list[str]:
-    """The names of those that the inputs have."""
-    return [f.name for f in fields(inputs) if isinstance(getattr(inputs, f.name), Tensor)]
+    def forward(self, first: Tensor, *others: Tensor) -> tuple[Tensor, ...]:
+        inputs = Dense(first) if self.steps is None else Static(first, self.steps)
+        with self.autocast:
+            return self.function(inputs, *others)

@@ -3,11 +3,14 @@
 As on a GPU, a replay repeats them on the same memory, and what the host knew stays as it was.
 """
 
+import weakref
 from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_lightning.plugins import MixedPrecision
 from torch import nn
+from torch.autograd.graph import get_gradient_edge
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -16,11 +19,16 @@ from snnexp.backends import Ideal
 from snnexp.encoders import Latency
 from snnexp.errors import ConfigError
 from snnexp.experiment import build
+from snnexp.graphs import Replay
+from snnexp.inputs import Static
 from snnexp.kernels import dispatch, operators
 from snnexp.session import compose
 from tests.test_benchmark import SCRIPTS
+from tests.test_gradients import with_a_scaler
 from tests.test_options import (
     FEW,
+    IMAGES,
+    OPTIONS,
     STEPS,
     experiments,
     fewer,
@@ -31,7 +39,8 @@ from tests.test_options import (
 )
 
 WARMING = 3
-READ = torch.ops.aten._local_scalar_dense.default
+UNKNOWN = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+"""Of what the host must know before it can go on."""
 
 
 class Record(TorchDispatchMode):
@@ -42,12 +51,13 @@ class Record(TorchDispatchMode):
         self.calls = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        assert func is not READ, "the host reads a value of the device"
+        assert not UNKNOWN & set(func.tags), f"the host waits for {func}"
         out = func(*args, **(kwargs or {}))
         self.calls.append((func, args, kwargs or {}, out))
         return out
 
     @torch.no_grad()
+    @torch.autocast("cpu", enabled=False)
     def replay(self):
         for func, args, kwargs, out in self.calls:
             again = func(*args, **kwargs)
@@ -94,7 +104,12 @@ class Graphs:
                 own = tuple(None if g is None else g.detach() for g in gradients)
                 return (None, *(None for _ in given), *own)
 
-        return lambda *tensors: Replayed.apply(len(given), *tensors, *parameters)
+        def replayed(*tensors):
+            assert module.training
+            return Replayed.apply(len(given), *tensors, *parameters)
+
+        module.forward = replayed
+        return module
 
     @staticmethod
     def gradients(outputs, parameters, seeds):
@@ -157,6 +172,12 @@ def test_experiments_replay(experiment, graphs, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("model", OPTIONS["model"])
+def test_models_replay(model, graphs, monkeypatch):
+    cfg = small("ones" if model in IMAGES else "yinyang", f"model={model}", "batch_size=5")
+    assert_replays_train_alike(cfg, graphs, monkeypatch)
+
+
 @pytest.mark.parametrize(
     ("group", "option"), found(*(g for g in STEPS if not g.startswith("backend")))
 )
@@ -166,32 +187,37 @@ def test_options_replay(group, option, graphs, monkeypatch):
     assert_replays_train_alike(cfg, graphs, monkeypatch)
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_runs_with_a_smaller_last_batch_end_alike(precision, train, graphs, monkeypatch):
-    """Three epochs of 8, 8 and 4 samples; of what is recorded, all but the first step."""
-    chosen = ("encoder=poisson", "model/norm=batch", "+model.dropout=0.2")
+@pytest.mark.parametrize(
+    ("precision", "model"),
+    [("32-true", "adlif"), ("bf16-mixed", "dcls_delays"), ("scaled", "adlif")],
+)
+def test_runs_with_a_smaller_last_batch_end_alike(precision, model, train, graphs, monkeypatch):
+    """Three epochs of 8, 8 and 4 samples, of which all steps but the first are replayed."""
+    if precision == "scaled":
+        monkeypatch.setattr(MixedPrecision, "__init__", with_a_scaler)
+        precision = "bf16-mixed"
+    chosen = (
+        *("backend=cpu", "encoder=poisson", f"model={model}", "model.dropout=0.2"),
+        *(f"backend.precision={precision}", "trainer.max_epochs=3"),
+        *("callback=[centralize]", "trainer.gradient_clip_val=0.1"),
+    )
     numbers = {}
     for replays in (False, True):
         monkeypatch.setattr(Ideal, "replays", replays)
-        result = train(
-            *chosen,
-            f"backend.precision={precision}",
-            "trainer.max_epochs=3",
-            folder=str(replays),
-        )
+        result = train(*chosen, folder=str(replays))
         assert result.classifier._replay is None
-        named = ("train/loss", "train/accuracy", "val/", "test/")
+        named = ("train/loss", "train/accuracy", "train/gradient", "val/", "test/")
         numbers[replays] = {k: v for k, v in result.metrics.items() if k.startswith(named)}
-    assert graphs.replays == 5
+    assert graphs.replays == 8
     assert numbers[True] == numbers[False]
 
 
 def test_events_are_not_recorded(train, graphs, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", graphs)
-    plain = train("encoder=latency", folder="plain").metrics
+    plain = train("backend=cpu", folder="plain").metrics
     monkeypatch.setattr(Ideal, "replays", True)
-    replayed = train("encoder=latency", folder="replayed").metrics
+    replayed = train("backend=cpu", folder="replayed").metrics
     assert graphs.replays == 0
     assert replayed["train/loss"] == plain["train/loss"]
 
@@ -206,11 +232,43 @@ def test_the_benchmarks_steps_are_replayed(graphs, monkeypatch):
     assert graphs.replays == 3
 
 
-def test_summed_gradients_are_refused(monkeypatch):
+@pytest.mark.parametrize(
+    ("key", "alone", "other"), [("accumulate_grad_batches", 1, 2), ("strategy", "auto", "ddp")]
+)
+def test_what_does_not_go_with_a_record_is_refused(key, alone, other, monkeypatch):
     monkeypatch.setattr(Ideal, "replays", True)
-    build(small("yinyang", "+trainer.accumulate_grad_batches=1"))
-    with pytest.raises(ConfigError, match=r"^trainer\.accumulate_grad_batches: 2, .*backend=gpu"):
-        build(small("yinyang", "+trainer.accumulate_grad_batches=2"))
+    build(small("yinyang", f"+trainer.{key}={alone}"))
+    with pytest.raises(ConfigError, match=rf"^trainer\.{key}: {other!r}, .*choose backend=gpu"):
+        build(small("yinyang", f"+trainer.{key}={other}"))
+
+
+@pytest.mark.parametrize("model", OPTIONS["model"])
+def test_a_step_leaves_none_of_its_graph_behind(model):
+    """CUDA refuses to record a parameter whose gradient's node is known from before."""
+    cfg = small("ones" if model in IMAGES else "yinyang", f"model={model}", "batch_size=5")
+    dataset, classifier, _ = build(cfg)
+    classifier.trainer = SimpleNamespace(global_step=0, current_epoch=0, global_rank=0)
+    batch = next(iter(dataset.loader("train", 5, seed=0)))
+    loss = classifier.training_step(batch, 0)
+    parameters = dict(classifier.network.named_parameters())
+    for parameter in parameters.values():
+        get_gradient_edge(parameter).node.metadata["seen"] = True
+    loss.backward()
+    del loss
+    left = [n for n, p in parameters.items() if "seen" in get_gradient_edge(p).node.metadata]
+    assert left == []
+
+
+def test_a_record_goes_with_its_owner(graphs):
+    """The memory of a GPU is not seen by Python's collector."""
+    work = torch.nn.Linear(2, 3)
+    replay = Replay(lambda inputs, scale: (scale * work(inputs.values).sum(),), work)
+    (out,) = replay(Static(torch.ones(4, 2), 5), torch.ones(()))
+    assert out.requires_grad and graphs.replays == 1
+    (record,) = replay._recorded.values()
+    gone, record = weakref.ref(record), None
+    del out, replay
+    assert gone() is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -220,11 +278,18 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize("model", ["lif", "rlif", "adlif"])
-def test_a_gpus_own_graphs(train, model):
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("model", ["lif", "rlif", "adlif", "dcls_delays"])
+def test_a_gpus_own_graphs(model, precision, train, monkeypatch):
     """Sums of float32 in another order."""
-    losses = [
-        train(f"model={model}", f"backend={name}", "trainer.max_epochs=3", folder=name).metrics
-        for name in ("gpu", "cuda_graphs")
-    ]
-    assert losses[0]["train/loss"] == pytest.approx(losses[1]["train/loss"], rel=1e-4)
+    losses, replay, replayed = [], torch.cuda.CUDAGraph.replay, []
+    monkeypatch.setattr(
+        torch.cuda.CUDAGraph, "replay", lambda graph: (replayed.append(1), replay(graph))
+    )
+    chosen = (f"model={model}", f"backend.precision={precision}", "trainer.gradient_clip_val=1.0")
+    for name in ("gpu", "cuda_graphs"):
+        assert not replayed
+        result = train(f"backend={name}", *chosen, "trainer.max_epochs=3", folder=name)
+        losses.append(result.metrics["train/loss"])
+    assert len(replayed) == 2 * 8
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4 if precision == "32-true" else 1e-2)

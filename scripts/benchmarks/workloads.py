@@ -141,11 +141,13 @@ def train_network(
         assert trace is not None
         return (work.loss(trace),)
 
+    def inputs() -> Inputs:
+        """Events in each step on a grid, if that is to be recorded."""
+        on_grid = graphs and isinstance(work.inputs, Events)
+        return Dense(work.inputs.dense()) if on_grid else work.inputs
+
     run = Replay(losses, network) if graphs else losses
-    inputs = work.inputs
-    if graphs and isinstance(inputs, Events):
-        inputs = Dense(inputs.dense())
-    return train(network, lambda: run(inputs)[0], fused=True)
+    return train(network, lambda: run(inputs())[0], fused=True)
 
 
 def train(model: nn.Module, loss: Callable[[], Tensor], fused: bool = False) -> Step:
