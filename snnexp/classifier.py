@@ -325,7 +325,8 @@ class Classifier(pl.LightningModule):
             self.trainer.should_stop = True
 
     def on_train_end(self) -> None:
-        self._replay = None  # its tensors stay where the network will not
+        if self._replay is not None:
+            self._replay.release()  # before the network leaves its device
 
     def configure_optimizers(self) -> Any:
         optimizer: Any = self.optimizer(grouped(self.network, self.groups))

@@ -1,9 +1,12 @@
 """CUDA graphs: what a GPU does in a training step, recorded once and replayed."""
 
+import gc
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from snnexp.inputs import Dense, Events, Inputs, Static
 
@@ -32,22 +35,37 @@ class Replay:
         shapes = tuple(tensor.shape for tensor in given)
         if shapes not in self._recorded:
             self._recorded[shapes] = self._record(inputs, given)
-        return tuple(tensor.clone() for tensor in self._recorded[shapes](*given))
+        recorded = self._recorded[shapes]
+        return tuple(tensor.clone() for tensor in recorded(*given, *self.network.parameters()))
+
+    def release(self) -> None:
+        """Give the records' memory back, which Python would do some time or other."""
+        self._recorded.clear()
+        gc.collect()  # a record is a class, which refers to itself
 
     def _record(self, inputs: Dense | Static, given: tuple[Tensor, ...]) -> Function:
-        """Steps that warm up, then the record; the tensors are the record's own."""
-        own = tuple(tensor.clone() for tensor in given)
+        """Steps that warm up, then the record; the tensors are its own, but parameters' values."""
+        step = _Step(self.function, self.network, inputs, given[0].device.type)
+        learnt = dict(step.named_parameters())
+
+        def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+            parameters = dict(zip(learnt, tensors[len(given) :], strict=True))
+            return functional_call(step, parameters, tensors[: len(given)])
+
+        own = [tensor.clone() for tensor in given]
+        # what is known of the parameters' own gradients would tie the record to other steps
+        own += [nn.Parameter(p.detach(), p.requires_grad) for p in learnt.values()]
         buffers = list(self.network.buffers())
         before = [buffer.clone() for buffer in buffers]
-        step = _Step(self.function, self.network, inputs, own[0].device.type)
         with (
             torch.random.fork_rng(range(torch.cuda.device_count())),
             torch.autocast(step.kind, enabled=False),  # else it holds in the backward pass, too
         ):
-            torch.cuda.make_graphed_callables(step, own, allow_unused_input=True)
+            recorded: Any = torch.cuda.make_graphed_callables(
+                run, tuple(own), allow_unused_input=True
+            )
         for buffer, kept in zip(buffers, before, strict=True):
             buffer.copy_(kept)
-        recorded: Function = vars(step).pop("forward")  # left there, it would keep itself alive
         return recorded
 
 

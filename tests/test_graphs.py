@@ -4,12 +4,12 @@ As on a GPU, a replay repeats them on the same memory, and what the host knew st
 """
 
 import weakref
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 from pytorch_lightning.plugins import MixedPrecision
-from torch import nn
 from torch.autograd.graph import get_gradient_edge
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -19,8 +19,6 @@ from snnexp.backends import Ideal
 from snnexp.encoders import Latency
 from snnexp.errors import ConfigError
 from snnexp.experiment import build
-from snnexp.graphs import Replay
-from snnexp.inputs import Static
 from snnexp.kernels import dispatch, operators
 from snnexp.session import compose
 from tests.test_benchmark import SCRIPTS
@@ -38,7 +36,6 @@ from tests.test_options import (
     small,
 )
 
-WARMING = 3
 UNKNOWN = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 """Of what the host must know before it can go on."""
 
@@ -66,68 +63,31 @@ class Record(TorchDispatchMode):
                     old.copy_(new)
 
 
-class Graphs:
-    """In the place of `torch.cuda.make_graphed_callables`, with its rules; counts its replays."""
-
-    def __init__(self):
-        self.replays = 0
-
-    def __call__(self, module, given, allow_unused_input):
-        assert isinstance(module, nn.Module) and all(isinstance(g, torch.Tensor) for g in given)
-        parameters = [p for p in module.parameters() if p.requires_grad]
-        for _ in range(WARMING):
-            outputs = module(*given)
-            self.gradients(outputs, parameters, [torch.ones_like(o) for o in outputs])
-        forward, backward = Record(), Record()
-        with forward:
-            outputs = module(*given)
-        seeds = [torch.ones_like(o) for o in outputs]
-        with backward:
-            gradients = self.gradients(outputs, parameters, seeds)
-        graphs = self
-
-        class Replayed(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx, count, *tensors):
-                for own, new in zip(given, tensors[:count], strict=True):
-                    own.copy_(new)
-                forward.replay()
-                graphs.replays += 1
-                return tuple(o.detach() for o in outputs)
-
-            @staticmethod
-            def backward(ctx, *incoming):
-                for own, new in zip(seeds, incoming, strict=True):
-                    if new is not None and own.is_floating_point():
-                        own.copy_(new)
-                backward.replay()
-                own = tuple(None if g is None else g.detach() for g in gradients)
-                return (None, *(None for _ in given), *own)
-
-        def replayed(*tensors):
-            assert module.training
-            return Replayed.apply(len(given), *tensors, *parameters)
-
-        module.forward = replayed
-        return module
-
-    @staticmethod
-    def gradients(outputs, parameters, seeds):
-        learnt = [(o, seed) for o, seed in zip(outputs, seeds, strict=True) if o.requires_grad]
-        outputs, seeds = zip(*learnt, strict=True)
-        return torch.autograd.grad(outputs, parameters, seeds, allow_unused=True)
-
-
 @pytest.fixture
 def graphs(monkeypatch):
-    """Graphs of the CPU, where dense spikes go through torch's loop as nothing is compiled."""
-    made = Graphs()
+    """Counts replays of the CPU's graphs, where dense spikes go through torch's loop."""
+    count = SimpleNamespace(replays=0, alive=weakref.WeakSet())
+
+    class Graph(Record):
+        def __init__(self):
+            super().__init__()
+            count.alive.add(self)
+
+        def replay(self):
+            count.replays += 1
+            super().replay()
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, **_: graph)
+    monkeypatch.setattr(torch.cuda, "Stream", object)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.cuda.graphs, "graph_pool_handle", lambda: None)
     monkeypatch.setattr(Latency, "__call__", lambda self, x, _: self._grid(*self._steps(x)))
     monkeypatch.setattr(dispatch, "_lack", lambda *_: "on a GPU it is not looked for")
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", made)
     for operator in (operators.scan, operators.scan_backward):
         monkeypatch.setattr(operator, "direct", operator.registered)
-    return made
+    return count
 
 
 def steps(cfg):
@@ -159,7 +119,7 @@ def assert_replays_train_alike(cfg, graphs, monkeypatch):
         pytest.skip(f"refused: {error}")
     monkeypatch.setattr(Ideal, "replays", True)
     replayed = steps(cfg)
-    assert graphs.replays == 2
+    assert graphs.replays == 2 * 2  # forward and backward
     for one, other in zip(eager, replayed, strict=True):
         assert torch.equal(one, other)
 
@@ -192,7 +152,10 @@ def test_options_replay(group, option, graphs, monkeypatch):
     [("32-true", "adlif"), ("bf16-mixed", "dcls_delays"), ("scaled", "adlif")],
 )
 def test_runs_with_a_smaller_last_batch_end_alike(precision, model, train, graphs, monkeypatch):
-    """Three epochs of 8, 8 and 4 samples, of which all steps but the first are replayed."""
+    """Three epochs of 8, 8 and 4 samples, of which all steps but the first are replayed.
+
+    Nothing is left of the records behind the training.
+    """
     if precision == "scaled":
         monkeypatch.setattr(MixedPrecision, "__init__", with_a_scaler)
         precision = "bf16-mixed"
@@ -205,20 +168,18 @@ def test_runs_with_a_smaller_last_batch_end_alike(precision, model, train, graph
     for replays in (False, True):
         monkeypatch.setattr(Ideal, "replays", replays)
         result = train(*chosen, folder=str(replays))
-        assert result.classifier._replay is None
+        assert not graphs.alive
         named = ("train/loss", "train/accuracy", "train/gradient", "val/", "test/")
         numbers[replays] = {k: v for k, v in result.metrics.items() if k.startswith(named)}
-    assert graphs.replays == 8
+    assert graphs.replays == 2 * 8
     assert numbers[True] == numbers[False]
 
 
-def test_events_are_not_recorded(train, graphs, monkeypatch):
-    monkeypatch.undo()
-    monkeypatch.setattr(torch.cuda, "make_graphed_callables", graphs)
+def test_events_are_not_recorded(train, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", None)
     plain = train("backend=cpu", folder="plain").metrics
     monkeypatch.setattr(Ideal, "replays", True)
     replayed = train("backend=cpu", folder="replayed").metrics
-    assert graphs.replays == 0
     assert replayed["train/loss"] == plain["train/loss"]
 
 
@@ -229,7 +190,7 @@ def test_the_benchmarks_steps_are_replayed(graphs, monkeypatch):
     step = workloads.ours("W3", "torch", graphs=True)
     for _ in range(3):
         step()
-    assert graphs.replays == 3
+    assert graphs.replays == 2 * 3
 
 
 @pytest.mark.parametrize(
@@ -242,14 +203,18 @@ def test_what_does_not_go_with_a_record_is_refused(key, alone, other, monkeypatc
         build(small("yinyang", f"+trainer.{key}={other}"))
 
 
+@pytest.mark.parametrize("replays", [False, True])
 @pytest.mark.parametrize("model", OPTIONS["model"])
-def test_a_step_leaves_none_of_its_graph_behind(model):
-    """CUDA refuses to record a parameter whose gradient's node is known from before."""
+def test_a_step_leaves_no_node_of_a_parameter_behind(model, replays, request, monkeypatch):
+    """CUDA refuses to record steps with nodes that are known from before."""
+    if replays:
+        request.getfixturevalue("graphs")
+        monkeypatch.setattr(Ideal, "replays", True)
     cfg = small("ones" if model in IMAGES else "yinyang", f"model={model}", "batch_size=5")
     dataset, classifier, _ = build(cfg)
-    classifier.trainer = SimpleNamespace(global_step=0, current_epoch=0, global_rank=0)
-    batch = next(iter(dataset.loader("train", 5, seed=0)))
-    loss = classifier.training_step(batch, 0)
+    classifier.trainer = SimpleNamespace(global_step=1, current_epoch=0, global_rank=0)
+    classifier.on_train_start()
+    loss = classifier.training_step(next(iter(dataset.loader("train", 5, seed=0))), 0)
     parameters = dict(classifier.network.named_parameters())
     for parameter in parameters.values():
         get_gradient_edge(parameter).node.metadata["seen"] = True
@@ -257,18 +222,6 @@ def test_a_step_leaves_none_of_its_graph_behind(model):
     del loss
     left = [n for n, p in parameters.items() if "seen" in get_gradient_edge(p).node.metadata]
     assert left == []
-
-
-def test_a_record_goes_with_its_owner(graphs):
-    """The memory of a GPU is not seen by Python's collector."""
-    work = torch.nn.Linear(2, 3)
-    replay = Replay(lambda inputs, scale: (scale * work(inputs.values).sum(),), work)
-    (out,) = replay(Static(torch.ones(4, 2), 5), torch.ones(()))
-    assert out.requires_grad and graphs.replays == 1
-    (record,) = replay._recorded.values()
-    gone, record = weakref.ref(record), None
-    del out, replay
-    assert gone() is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

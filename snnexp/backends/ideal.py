@@ -139,7 +139,7 @@ class Ideal:
 class CudaGraphs(Ideal):
     """`Ideal` on one NVIDIA GPU, where a training step is recorded once and replayed.
 
-    What the network, decoder, loss and regularizers do becomes two launches, one forward and one
+    What the network, decoder, loss and regularizers do becomes two graphs, one forward and one
     backward (`snnexp.graphs.Replay`); encoding, callbacks and the optimizer stay as they are.
     precision, kernel: see `Ideal`. Raises ValueError where there is no such GPU.
     """
