@@ -83,7 +83,7 @@ class Classifier(pl.LightningModule):
         self.neuron_rates: dict[str, dict[str, Tensor]] = {}
         self._batches: list[tuple[Tensor, Tensor, int]] = []
         self._gradients: list[Tensor] = []
-        self._started = self._ended = 0.0
+        self._started = 0.0
         self._rates: dict[str, float] = {}
 
     def forward(self, values: Any) -> Tensor:
@@ -191,7 +191,6 @@ class Classifier(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.network.constrain()
-        self._ended = time.perf_counter()
         if self.trainer.is_last_batch:
             self._report_training()
 
@@ -246,6 +245,7 @@ class Classifier(pl.LightningModule):
         names = [self.loss.name, *self.regularizers]
         losses = torch.stack([parts for parts, _, _ in self._batches]).cpu().double()
         correct = torch.stack([hits for _, hits, _ in self._batches]).cpu().double()
+        seconds = max(time.perf_counter() - self._started, 1e-9)  # the device has done it all now
         sizes = torch.tensor([size for _, _, size in self._batches], dtype=torch.double)
         first = self.current_epoch * len(sizes)
         bad = (~losses.isfinite()).nonzero()
@@ -259,7 +259,6 @@ class Classifier(pl.LightningModule):
         sums = [(losses * sizes[:, None]).sum(0), correct.sum()[None], sizes.sum()[None]]
         *totals, hits, samples = self.over_processes(torch.cat(sums)).tolist()
         means = [total / samples for total in totals]
-        seconds = max(self._ended - self._started, 1e-9)
         self.log_values(
             {
                 "train/loss": sum(means),

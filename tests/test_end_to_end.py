@@ -1,8 +1,12 @@
 """Whole runs on tiny made data."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import torch
+
+from snnexp import classifier
 
 
 def test_a_run_saves_what_it_promises(train, tmp_path):
@@ -30,3 +34,16 @@ def test_the_same_seed_gives_the_same_numbers_and_another_gives_others(train):
         first.classifier.parameters(), second.classifier.parameters(), strict=True
     ):
         assert torch.equal(weight, other)
+
+
+def test_the_rate_counts_what_a_device_has_still_to_do(train, monkeypatch):
+    """On a GPU the host is ahead of it, until it reads losses and decisions; here 1 s for each."""
+    clock, read = SimpleNamespace(now=0.0), torch.Tensor.cpu
+
+    def late(tensor):
+        clock.now += sys._getframe(1).f_code.co_name == "_report_training"
+        return read(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "cpu", late)
+    monkeypatch.setattr(classifier, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    assert train().metrics["train/samples_per_second"] == 20 / 2
