@@ -134,7 +134,8 @@ def test_experiments_replay(experiment, graphs, monkeypatch):
 
 @pytest.mark.parametrize("model", OPTIONS["model"])
 def test_models_replay(model, graphs, monkeypatch):
-    cfg = small("ones" if model in IMAGES else "yinyang", f"model={model}", "batch_size=5")
+    dataset = "ones" if model in IMAGES else "yinyang"
+    cfg = small(dataset, f"model={model}", *narrow(model, 6), "batch_size=5")
     assert_replays_train_alike(cfg, graphs, monkeypatch)
 
 
@@ -210,7 +211,8 @@ def test_a_step_leaves_no_node_of_a_parameter_behind(model, replays, request, mo
     if replays:
         request.getfixturevalue("graphs")
         monkeypatch.setattr(Ideal, "replays", True)
-    cfg = small("ones" if model in IMAGES else "yinyang", f"model={model}", "batch_size=5")
+    dataset = "ones" if model in IMAGES else "yinyang"
+    cfg = small(dataset, f"model={model}", *narrow(model, 6), "batch_size=5")
     dataset, classifier, _ = build(cfg)
     classifier.trainer = SimpleNamespace(global_step=1, current_epoch=0, global_rank=0)
     classifier.on_train_start()
