@@ -3,7 +3,7 @@
 What would have to be read there cannot be run there, and a copy that waits is seen on its way.
 """
 
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from itertools import chain
 from types import SimpleNamespace
 
@@ -40,7 +40,14 @@ FACTORIES = (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)
 
 
 class Copies(TorchDispatchMode):
-    """Refuses operators that take tensors of the host beside the device's, or wait for a copy."""
+    """Refuses operators that take tensors of the host beside the device's, or wait for a copy.
+
+    Counts those that it let through to the device.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.passed = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
@@ -50,6 +57,7 @@ class Copies(TorchDispatchMode):
         is_there = isinstance(out, torch.Tensor) and out.device == META
         waits = not (kwargs or {}).get("non_blocking")
         assert not (host and is_there and waits), f"{func} takes {host} from the host"
+        self.passed += is_there
         return out
 
 
@@ -61,12 +69,6 @@ class Constants(TorchFunctionMode):
         if func in FACTORIES and out.device == META:
             assert args[0] is out, f"{func.__name__}{args} is copied from the host"
         return out
-
-
-@contextmanager
-def watched():
-    with Constants(), Copies():
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +84,10 @@ def as_on_a_gpu(monkeypatch):
 
 
 def run_steps(cfg):
-    """Two steps of validation and two of training, of which the first fills caches."""
+    """How many operators were looked at, by the end of validation and by that of training.
+
+    Two steps of each, of which the first fills caches.
+    """
     try:
         config.check(cfg)
         dataset, model, _ = build(cfg)
@@ -95,12 +100,17 @@ def run_steps(cfg):
     trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     optimizer = torch.optim.SGD(model.network.parameters(), lr=0.1)
     clips = [Centralize(over="inputs"), Centralize(over="outputs"), AdaptiveClipping(**CLIPPING)]
+    copies, passed = Copies(), []
     for stage, mode in (("val", torch.inference_mode), ("train", torch.enable_grad)):
         split = dataset.splits[stage].to(META)
         loader = dataset.loader(stage, cfg.batch_size, seed=0, split=split)
         batches = chain(loader, loader)  # there may be only one
         for index in range(2):
-            with watched() if index > 0 else nullcontext(), mode():
+            with (
+                Constants() if index else nullcontext(),
+                copies if index else nullcontext(),
+                mode(),
+            ):
                 batch = next(batches)
                 if stage == "val":
                     model.validation_step(batch, index)
@@ -111,17 +121,25 @@ def run_steps(cfg):
                 model.on_before_optimizer_step(optimizer)
                 optimizer.step()
                 model.network.constrain()
+        passed.append(copies.passed)
+    return passed
+
+
+def nothing_waits(cfg):
+    """A step that waits raises; whether both kinds were looked at."""
+    evaluated, both = run_steps(cfg)
+    return 0 < evaluated < both
 
 
 @pytest.mark.parametrize(("model", "dataset"), PAIRS)
 def test_no_model_waits(model, dataset):
-    run_steps(small(dataset, f"model={model}", "batch_size=5"))
+    assert nothing_waits(small(dataset, f"model={model}", "batch_size=5"))
 
 
 @pytest.mark.parametrize("experiment", experiments())
 def test_no_experiment_waits(experiment):
     chosen = [f"experiment={experiment}", "batch_size=20"]
-    run_steps(compose([*chosen, *fewer(compose(chosen).dataset)]))
+    assert nothing_waits(compose([*chosen, *fewer(compose(chosen).dataset)]))
 
 
 @pytest.mark.parametrize("model", ["lif", "conv_lif"])
@@ -129,4 +147,4 @@ def test_no_experiment_waits(experiment):
 def test_no_option_waits(group, option, model):
     dataset = "ones" if model in IMAGES else "yinyang"
     choice = (f"model={model}", *select(group, option, model))
-    run_steps(small(dataset, *FEW, *narrow(model, 6), *choice))
+    assert nothing_waits(small(dataset, *FEW, *narrow(model, 6), *choice))

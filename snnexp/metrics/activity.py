@@ -108,7 +108,10 @@ def _count(train: Train) -> tuple[Tensor, Tensor]:
 
 
 def _silent(readout: LayerActivity, rest: Number) -> Tensor:
-    """The samples for which the readout said nothing: no spike, or a membrane always at rest."""
+    """The samples for which the readout said nothing: no spike, or a membrane always at rest.
+
+    At rest is a membrane within 1e-5 of its rest, relative to that, for the sake of rounding.
+    """
     if readout.counts is not None:
         return readout.counts.sum(1) == 0
     assert readout.membrane is not None
