@@ -170,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"workloads are {', '.join(known)}; --pairs is at least 2")
     given.workloads = given.workloads or [*(WORKLOADS if given.device == "cpu" else known)]
     refuse_device(parser, given)
-    experiment.spare_time()
+    experiment.set_up_torch()
     kept = "kept" if allocator.keep_memory() else "given back"
     busy = wait_until_idle(given.idle)
     if given.memory:

@@ -24,7 +24,7 @@ from snnexp.checkpoints import BEST, path_of
 from snnexp.complaints import explain
 from snnexp.datasets import Data
 from snnexp.errors import ConfigError, RunError, UserError
-from snnexp.experiment import build, score, spare_time
+from snnexp.experiment import build, score, set_up_torch
 from snnexp.session import compose
 from snnexp.summary import about
 
@@ -43,7 +43,7 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
     checkpoints.load_weights(classifier, path_of(folder, BEST))
     for operations in classifier.operations.values():
         operations.by_content = True
-    spare_time()
+    set_up_torch()
     settings["devices"] = 1  # also of a run that several processes trained
     trainer = pl.Trainer(
         **settings,

@@ -198,12 +198,15 @@ def _refuse_untimed_scores(loss: Any, decoder: Any) -> None:
         )
 
 
-def spare_time() -> None:
-    """Switch off what torch and Lightning do at each step for nothing.
+def set_up_torch() -> None:
+    """Torch as runs take it; its products on a GPU are all of one precision.
 
-    Deterministic runs would fill new tensors before anything is written to them, and where there
-    is no GPU, Adam would look for one.
+    Left to itself it multiplies matrices of float32 as they are, and images by kernels in TF32, of
+    10 bits: here both are as `torch.set_float32_matmul_precision` says. Deterministic runs would
+    fill new tensors before anything is written to them, and where there is no GPU, Adam would look
+    for one at each step: both are switched off.
     """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.fp32_precision == "tf32"
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if not torch.cuda.is_available():
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
@@ -231,7 +234,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
             checkpoints.load_weights(classifier, path_of(cfg.init_from, BEST))
         except RunError as error:
             raise RunError(f"init_from: {error}") from error
-    spare_time()
+    set_up_torch()
     has_bar = sys.stdout.isatty() if bar is None else bar
     trainer = build_trainer(cfg, folder, settings, resumed, has_bar)
     if resumed is None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
-from snnexp import classifier
+from snnexp import classifier, experiment
 
 
 def test_a_run_saves_what_it_promises(train, tmp_path):
@@ -47,3 +47,16 @@ def test_the_rate_counts_what_a_device_has_still_to_do(train, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "cpu", late)
     monkeypatch.setattr(classifier, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     assert train().metrics["train/samples_per_second"] == 20 / 2
+
+
+def test_products_of_images_are_of_the_precision_of_all_others():
+    """Left to itself torch would round images to 10 bits on a GPU, and nothing else."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.fp32_precision, cudnn.allow_tf32
+    found = {}
+    for chosen in ("tf32", "ieee"):
+        matmul.fp32_precision = chosen
+        experiment.set_up_torch()
+        found[chosen] = cudnn.allow_tf32
+    matmul.fp32_precision, cudnn.allow_tf32 = before
+    assert found == {"tf32": True, "ieee": False}

@@ -27,6 +27,7 @@ from snnexp.kernels.triton_steps import (
     current_back,
     fire,
     integrate,
+    learns,
     moved_back,
     numbers_of,
     reset,
@@ -98,11 +99,12 @@ def forward(
             tl.store(membrane + place, w if s.before_reset else v, mask=inside)
         if s.synaptic:
             tl.store(synaptic + place, i, mask=inside)
-        if s.history:
+        if learns(s, B) or learns(s, FROM_MEMBRANE):
             tl.store(history + place, v, mask=inside)
+        if learns(s, A) or learns(s, G):
             tl.store(history + steps * units + place, i, mask=inside)
-            if s.adaptive:
-                tl.store(history + 2 * steps * units + place, q, mask=inside)
+        if s.adaptive and (learns(s, G) or learns(s, KEEP)):
+            tl.store(history + 2 * steps * units + place, q, mask=inside)
         now += units
         x_now += x_stride
     tl.store(counts + cell, total, mask=inside)
@@ -143,10 +145,10 @@ def backward(
     k, h, e, total = zero, zero, zero, zero
     ga, gb, gg, gc, gt, gr, gl, go = zero, zero, zero, zero, zero, zero, zero, zero
     gk, gm, gs = zero, zero, zero
-    keep, from_membrane, from_spike, first_e = None, None, None, zero
+    keep, from_membrane, from_spike, first_q = None, None, None, zero
     if s.adaptive:
         keep, from_membrane, from_spike = adaptation_of(table, column % size, size)
-        first_e = tl.load(initial + 4 * units + cell, mask=inside, other=0.0)
+        first_q = tl.load(initial + 4 * units + cell, mask=inside, other=0.0)
         e = add(zero, to_state, 4 * units + cell, inside)
     matrix = None
     if RESIDENT:
@@ -184,31 +186,40 @@ def backward(
             w = add(w, to_membrane, t * membrane_stride + cell, inside)
         i = add(i, to_synaptic, t * synaptic_stride + cell, inside)
         x, kept = current_back(w, i, n, s)
-        if s.history:
-            old_v = earlier(history, place - units, first_v, t, inside)
+        if learns(s, A) or learns(s, G):
             old_i = earlier(history, steps * units + place - units, first_i, t, inside)
-            if s.delayed:
+            if learns(s, A):
+                ga += x * old_i
+            if learns(s, G):
+                if not s.delayed:
+                    old_i = tl.load(history + steps * units + place, mask=inside, other=0.0)
                 gg += w * old_i
-            else:
-                gg += w * tl.load(history + steps * units + place, mask=inside, other=0.0)
-            ga += x * old_i
-            gb += w * old_v
+        if learns(s, B):
+            gb += w * earlier(history, place - units, first_v, t, inside)
+        if learns(s, C):
             gc += w
-            if not s.spiking:
-                gl -= w * first_z
-            else:
+        if learns(s, L):
+            if s.spiking:
                 gl -= w * earlier(spikes, place - units, first_z, t, inside)
+            else:
+                gl -= w * first_z
+        if s.spiking:
+            if learns(s, THRESHOLD):
                 gt -= u
-                if s.hard:
-                    if s.exact or not given:
-                        go += after * tl.maximum(k, h)
-                elif not given:
-                    gr -= after * k
-            if s.adaptive:
-                old_e = earlier(history, 2 * steps * units + place - units, first_e, t, inside)
-                gg -= w * old_e
-                gk += e * old_e
+            if learns(s, TO) and s.hard and (s.exact or not given):
+                go += after * tl.maximum(k, h)
+            if learns(s, AMOUNT) and not s.hard and not given:
+                gr -= after * k
+        if s.adaptive:
+            if learns(s, G) or learns(s, KEEP):
+                old_q = earlier(history, 2 * steps * units + place - units, first_q, t, inside)
+                if learns(s, G):
+                    gg -= w * old_q
+                if learns(s, KEEP):
+                    gk += e * old_q
+            if learns(s, FROM_MEMBRANE):
                 gm += e * tl.load(history + place, mask=inside, other=0.0)
+            if learns(s, FROM_SPIKE):
                 gs += e * k
         if s.adaptive:
             e = keep * e - n[G] * w
@@ -232,17 +243,27 @@ def backward(
     tl.store(to_initial + 3 * units + cell, d if s.exact else zero, mask=inside)
     if s.adaptive:
         tl.store(to_initial + 4 * units + cell, e, mask=inside)
-    if s.history:
-        goes_on = start + count < steps
+    goes_on = start + count < steps
+    if learns(s, A):
         plus(to_table, A * units + cell, ga, inside, goes_on)
+    if learns(s, B):
         plus(to_table, B * units + cell, gb, inside, goes_on)
+    if learns(s, G):
         plus(to_table, G * units + cell, gg, inside, goes_on)
+    if learns(s, C):
         plus(to_table, C * units + cell, gc, inside, goes_on)
+    if learns(s, THRESHOLD):
         plus(to_table, THRESHOLD * units + cell, gt, inside, goes_on)
+    if learns(s, AMOUNT):
         plus(to_table, AMOUNT * units + cell, gr, inside, goes_on)
+    if learns(s, L):
         plus(to_table, L * units + cell, gl, inside, goes_on)
+    if learns(s, TO):
         plus(to_table, TO * units + cell, go, inside, goes_on)
-        if s.adaptive:
+    if s.adaptive:
+        if learns(s, KEEP):
             plus(to_table, KEEP * units + cell, gk, inside, goes_on)
+        if learns(s, FROM_MEMBRANE):
             plus(to_table, FROM_MEMBRANE * units + cell, gm, inside, goes_on)
+        if learns(s, FROM_SPIKE):
             plus(to_table, FROM_SPIKE * units + cell, gs, inside, goes_on)

@@ -6,12 +6,14 @@ Tensors may be on a CPU where Triton's interpreter runs (TRITON_INTERPRET=1).
 import functools
 from contextlib import nullcontext
 from math import prod
+from subprocess import CalledProcessError
 from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 from triton import knobs
+from triton.runtime import driver
 
 from snnexp.kernels import triton_loops as loops
 from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
@@ -38,8 +40,8 @@ def lack(like: Tensor, size: int, recurrent: Tensor | None, smooth: bool) -> str
     device = like.device
     if device.type != "cuda" and not (device.type == "cpu" and INTERPRETED):
         return f"Triton's kernels are for CUDA, not for {device.type}"
-    if device.type == "cuda" and (torch.version.hip or _capability(device) < CAPABILITY):
-        return "Triton's kernels are for NVIDIA GPUs of compute capability 8.0 and above"
+    if device.type == "cuda" and (fault := _fault(device)):
+        return fault
     if smooth:
         return "Triton's kernels have no smooth spikes"
     if recurrent is not None and like.dtype == torch.float64:
@@ -166,8 +168,11 @@ def backward(
 
 def _divided(recurrent: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """A recurrent layer's weights: those of products that a program makes, else torch's."""
-    is_small = recurrent is None or len(recurrent) <= MOST
-    return (_there(recurrent), None) if is_small else (None, recurrent)
+    if recurrent is None:
+        return None, None
+    columns = _columns(len(recurrent))
+    in_tiles = len(recurrent) <= MOST and _fits(recurrent, columns // 4, columns)  # by quarters
+    return (recurrent.contiguous(), None) if in_tiles else (None, recurrent)
 
 
 def _layout(batch: int, size: int, recurrent: Tensor | None) -> tuple[Any, dict[str, Any]]:
@@ -175,13 +180,12 @@ def _layout(batch: int, size: int, recurrent: Tensor | None) -> tuple[Any, dict[
     if recurrent is None:
         rows, columns, tile, warps = 1, batch * size, (1, _block(batch * size)), 4
     else:
-        rows, columns, tile = batch, size, (SAMPLES, max(16, triton.next_power_of_2(size)))
+        rows, columns, tile = batch, size, (SAMPLES, _columns(size))
         warps = 4 if tile[1] <= 64 else 8
     grid = (triton.cdiv(columns, tile[1]), triton.cdiv(rows, tile[0]))
     arguments = {"rows": rows, "columns": columns, "ROWS": tile[0], "COLUMNS": tile[1]}
-    precision = _precision()
-    stays = recurrent is not None and _stays(recurrent, tile[1], precision)
-    arguments |= {"PRECISION": precision, "RESIDENT": stays}
+    stays = recurrent is not None and _fits(recurrent, tile[1], tile[1])
+    arguments |= {"PRECISION": _precision(), "RESIDENT": stays}
     return grid, arguments | {"num_warps": warps, "num_stages": 1}
 
 
@@ -190,24 +194,36 @@ def _block(units: int) -> int:
     return 128 if units < 1 << 17 else 512
 
 
+def _columns(size: int) -> int:
+    """Of a recurrent tile."""
+    return max(16, triton.next_power_of_2(size))
+
+
 def _precision() -> str:
     """Of products of float32 on the tensor cores: as torch's own."""
-    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
 
 
-def _stays(weight: Tensor, columns: int, precision: str) -> bool:
-    """Whether the weights fit into shared memory, with the tile that is multiplied by them.
+def _fits(weight: Tensor, rows: int, columns: int) -> bool:
+    """Whether so much of the weights fits into shared memory, with what is multiplied by it.
 
     In three products of tf32 instead of one, each number is held as two.
     """
-    parts = 2 if weight.element_size() == 4 and precision == "tf32x3" else 1
-    least = parts * weight.element_size() * columns * (columns + SAMPLES)
+    parts = 2 if weight.element_size() == 4 and _precision() == "tf32x3" else 1
+    least = parts * weight.element_size() * columns * (rows + SAMPLES)
     return least <= (_shared(weight.device) if weight.is_cuda else SHARED)
 
 
 @functools.cache
-def _capability(device: torch.device) -> tuple[int, int]:
-    return torch.cuda.get_device_capability(device)
+def _fault(device: torch.device) -> str | None:
+    """What keeps Triton from starting kernels on a GPU, if anything, as a clause."""
+    if torch.version.hip or torch.cuda.get_device_capability(device) < CAPABILITY:
+        return "Triton's kernels are for NVIDIA GPUs of compute capability 8.0 and above"
+    try:
+        driver.active  # noqa: B018  (made at its first use, by a compiler of C)
+    except (CalledProcessError, ImportError, OSError, RuntimeError) as error:
+        return f"Triton cannot start kernels ({str(error).splitlines()[0]})"
+    return None
 
 
 @functools.cache

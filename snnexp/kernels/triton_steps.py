@@ -27,6 +27,12 @@ KEEP, FROM_MEMBRANE, FROM_SPIKE = (
 SHARE = tl.constexpr(FLATTEST)
 
 
+@triton.constexpr_function
+def learns(s, number):
+    """Whether a gradient is asked of a number, by its row of the table."""
+    return s.history >> number & 1 == 1
+
+
 @triton.jit
 def absolute(x):
     """|x|, by the name that formulas call it."""
@@ -79,12 +85,18 @@ def integrate(x, v, i, z, n, s: tl.constexpr):
 
 
 @triton.jit
+def _divided(w, threshold):
+    """Rounded as on a CPU: a membrane of three thresholds makes three spikes."""
+    return tl.div_rn(w, threshold) if w.dtype == tl.float32 else w / threshold
+
+
+@triton.jit
 def fire(u, w, n, s: tl.constexpr):
     """The spikes, before any is held back."""
     above = u > 0 if s.strict else u >= 0
     z = above.to(u.dtype)
     if s.multiple:
-        z *= tl.maximum(tl.floor(w / n[THRESHOLD]), 1.0)
+        z *= tl.maximum(tl.floor(_divided(w, n[THRESHOLD])), 1.0)
     return z
 
 

@@ -121,14 +121,22 @@ class _Shift(torch.autograd.Function):
         known, whole = ctx.saved_tensors
         to_known = to_delay = None
         if ctx.needs_input_grad[0]:
-            places = _places(known, whole, ctx.kept)
-            to_known = torch.zeros_like(known).scatter_(0, places, gradient)
+            to_known = _advanced(gradient, whole, ctx.kept)
         if ctx.needs_input_grad[1]:
             earlier = known.gather(0, _places(known, whole + 1, ctx.kept))
             later = known.gather(0, _places(known, (whole - 1).clamp(min=0), ctx.kept))
             slope = gradient * (earlier - later)
             to_delay = slope.sum((0, 1)) / torch.where(whole > 0, 2, 1)
         return to_known, to_delay, None
+
+
+def _advanced(
+    gradient: Tensor, delay: Int[Tensor, " channel"], kept: int
+) -> Float[Tensor, "known batch channel"]:
+    """What a shift back in time leaves at each known step; a scatter would sort it on a GPU."""
+    padded = nn.functional.pad(gradient, (0, 0, 0, 0, kept, kept))
+    steps = torch.arange(kept + len(gradient), device=gradient.device)
+    return padded.gather(0, (steps[:, None, None] + delay).expand(-1, gradient.shape[1], -1))
 
 
 def _places(

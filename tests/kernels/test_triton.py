@@ -117,6 +117,42 @@ def test_without_triton_torch_runs_the_loop(caplog, monkeypatch):
     assert "since Triton cannot be used" in caplog.text
 
 
+class NoCompiler(H100):
+    """What a driver says where Triton has nothing to build its helpers with."""
+
+    @property
+    def active(self):
+        raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable")
+
+
+def test_where_triton_cannot_start_torch_runs_the_loop(monkeypatch):
+    from snnexp.kernels import triton_scan
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    monkeypatch.setattr(triton_scan, "driver", NoCompiler())
+    triton_scan._fault.cache_clear()
+    lines = []
+    monkeypatch.setattr(dispatch, "_tell", lines.append)
+    with FakeTensorMode():
+        current = torch.empty(5, 2, 3, device="cuda")
+    assert dispatch._choose("auto", current, LIF, None, False) == "torch"
+    triton_scan._fault.cache_clear()
+    reason = "since Triton cannot start kernels (Failed to find C compiler. Please specify"
+    assert len(lines) == 1 and reason in lines[0]
+
+
+@pytest.mark.parametrize("own", ["ieee", "tf32"])
+def test_products_are_as_torchs_own_however_they_were_chosen(own):
+    """Once torch's newer setting was used, it refuses to tell the older one."""
+    from snnexp.kernels import triton_scan
+
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = own
+    expected = {"ieee": "tf32x3", "tf32": "tf32"}[own]
+    assert triton_scan._layout(2, 3, torch.empty(3, 3))[1]["PRECISION"] == expected
+    torch.backends.cuda.matmul.fp32_precision = before
+
+
 @pytest.mark.parametrize(
     ("device", "kernel", "chosen"),
     [

@@ -8,8 +8,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from snnexp import kernels
-from snnexp.kernels import Projection, dispatch, operators, whole
+from snnexp.kernels import Projection, dispatch, operators, triton_scan, whole
 from snnexp.kernels.scan import switches
+from snnexp.kernels.switches import NUMBERS
 from tests.kernels.scans import EVERY, INTEGRATORS, SPIKING, outcome
 from tests.kernels.test_agreement import SURROGATES
 from tests.models import made
@@ -51,6 +52,16 @@ def test_spiking_neurons_agree_with_recurrence(name):
     assert_agreement(SPIKING[name], (3, 2, 5), learn=learn, recurrent=True, dtype=torch.float32)
 
 
+ALONE = (*list(SPIKING)[:80:16], *list(SPIKING)[-5:])
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("name", ALONE)
+def test_a_number_that_alone_is_learnt_agrees(name, number):
+    if SPIKING[name].adaptive or NUMBERS.index(number) < NUMBERS.index("keep_adapt"):
+        assert_agreement(SPIKING[name], (3, 2, 5), learn=True, only=number)
+
+
 @pytest.mark.parametrize("name", INTEGRATORS)
 def test_every_integrator_agrees(name):
     assert_agreement(INTEGRATORS[name], (4, 3, 5), learn=True)
@@ -80,6 +91,20 @@ def test_odd_sizes_agree(shape, p):
 def test_odd_sizes_agree_with_recurrence(shape, p):
     """Seventeen samples are one more than a tile has; 131 neurons' weights do not stay."""
     assert_agreement(p, shape, learn=True, recurrent=True, dtype=torch.float32)
+
+
+def test_a_gpu_with_less_shared_memory_has_fewer_neurons_in_a_tile(monkeypatch):
+    """That of compute capability 8.6, where quarters of 256 x 256 float32 do not fit."""
+    monkeypatch.setattr(triton_scan, "SHARED", 101376)
+    monkeypatch.setattr(triton_scan, "_shared", lambda device: 101376)
+    in_tiles = {size: _has_tiles(torch.empty(size, size)) for size in (128, 129, 256)}
+    assert in_tiles == {128: True, 129: False, 256: False}
+    assert _has_tiles(torch.empty(256, 256, dtype=torch.bfloat16))
+    assert_agreement(LIF, (3, 2, 131), learn=True, recurrent=True, dtype=torch.float32)
+
+
+def _has_tiles(weight):
+    return triton_scan._divided(weight)[1] is None
 
 
 LARGE = ["adaptive hard", "adaptive soft", *(list(SPIKING)[n] for n in (2, 41, 49, 70))]
