@@ -26,8 +26,8 @@ $(STAMP):
 train: setup ## train a network: make train ARGS="model=lif dataset=yinyang"
 	"$(VENV)/bin/python" train.py $(ARGS)
 
-test: setup ## run the tests: make test ARGS="tests/test_config.py -x"
-	"$(VENV)/bin/python" -m pytest $(ARGS)
+test: setup ## run the tests, a process a core: make test ARGS="tests/test_config.py -x -n 0"
+	"$(VENV)/bin/python" -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 bench: setup ## time training steps against a plain loop: make bench ARGS="W1 W3"
 	"$(VENV)/bin/python" scripts/benchmark.py $(ARGS)

@@ -18,7 +18,7 @@ CHECKED = [
 ]
 jaxtyping.install_import_hook(CHECKED, "tests.typecheck.checked")
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 TINY = (
     "dataset.sizes={train: 20, val: 10, test: 10}",
