@@ -36,7 +36,7 @@ from snnexp.kernels.triton_steps import (
 from snnexp.kernels.triton_tiles import add, earlier, places, plus, rows_of, times
 
 
-@triton.jit(do_not_specialize=["start"])
+@triton.jit(do_not_specialize=["start", "steps"])
 def forward(
     x, x_stride, table, weight, initial, measured, given, spikes, counts, margin, membrane,
     synaptic, history, held, end, rows, columns, size, steps, start, count, s: tl.constexpr,
@@ -116,7 +116,7 @@ def forward(
         tl.store(end + 4 * units + cell, q, mask=inside)
 
 
-@triton.jit(do_not_specialize=["start"])
+@triton.jit(do_not_specialize=["start", "steps"])
 def backward(
     table, weight, initial, spikes, margin, history, held, to_spikes, spikes_stride, to_counts,
     to_margin, margin_stride, to_membrane, membrane_stride, to_synaptic, synaptic_stride, to_state,
