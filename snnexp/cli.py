@@ -87,6 +87,7 @@ def main() -> None:
     chosen = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra leaves its errors to us
     try:
+        complaints.refuse_null(arguments)
         resumed = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
         if resumed:
             _resume(resumed[0], [a for a in arguments if not a.startswith("resume=")])

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from snnexp import config, console, folders
-from snnexp.complaints import explain
+from snnexp.complaints import explain, refuse_null
 from snnexp.errors import ConfigError
 from snnexp.experiment import Result
 from snnexp.experiment import run as run_experiment
@@ -20,6 +20,7 @@ def compose(overrides: list[str]) -> DictConfig:
     import hydra
     from hydra.errors import HydraException
 
+    refuse_null(overrides)
     try:
         with hydra.initialize_config_dir(config_dir=str(config.directory())):
             return hydra.compose("train", overrides=overrides)

@@ -45,6 +45,8 @@ def test_a_sound_configuration_passes(compose, overrides):
         ("+scheduler.schedule.eta_mn=1", "scheduler.schedule.eta_mn", "eta_min"),
         ("+trainer.max_epoch=1", "trainer.max_epoch", "max_epochs"),
         ("+logger.table.savedir=x", "logger.table.savedir", None),
+        ("+time.stps=1", "time.stps", "steps"),
+        ("+best.metrc=x", "best.metrc", "metric"),
         ("+optimizer.learning_rate=1", "optimizer.learning_rate", None),
     ],
 )
@@ -58,6 +60,18 @@ def test_a_misspelt_key_is_named_with_the_one_that_was_meant(compose, override, 
 def test_without_a_similar_key_the_known_ones_are_listed(compose):
     message = refusal(compose, "+optimizer.learning_rate=1")
     assert "known are" in message and "lr," in message and "weight_decay" in message
+
+
+def test_a_time_of_ones_own_is_a_key_if_something_reads_it(compose):
+    config.check(compose("+time.gap=0.0", "encoder.t_bias=${time.gap}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("precision", "backend.precision"), ("callbacks", "callback=[...]")]
+)
+def test_what_the_trainer_is_given_is_set_elsewhere(compose, name, place):
+    message = refusal(compose, f"+trainer.{name}=3")
+    assert message == f"trainer.{name}: unknown key; it is set by {place}"
 
 
 @pytest.mark.parametrize(

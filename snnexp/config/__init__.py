@@ -1,10 +1,11 @@
 """A composed configuration: found, checked before anything runs, and turned into objects."""
 
-from snnexp.config.check import KINDS, check, suggest, taken
+from snnexp.config.check import KINDS, NAMED, check, suggest, taken
 from snnexp.config.nodes import directory, flatten, instantiate, naming_keys, split, whitelist
 
 __all__ = [
     "KINDS",
+    "NAMED",
     "check",
     "directory",
     "flatten",

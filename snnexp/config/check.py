@@ -4,6 +4,7 @@ import difflib
 import importlib
 import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +46,18 @@ GIVEN = {
 }
 """Arguments of nodes, by key, that the code hands over and a configuration cannot set."""
 
+ELSEWHERE = {
+    "trainer.accelerator": "backend=cpu or backend=gpu",
+    "trainer.precision": "backend.precision",
+    "trainer.devices": "backend.devices",
+    "trainer.logger": "logger=[...]",
+    "trainer.callbacks": "callback=[...]",
+    "trainer.max_steps": "trainer.max_epochs",
+    "trainer.fast_dev_run": "trainer.limit_train_batches, limit_val_batches, limit_test_batches",
+    "trainer.overfit_batches": "trainer.limit_train_batches",
+}
+"""What a configuration has in place of some of these."""
+
 KINDS = ("weights", "recurrent", "delays", "time_constants", "neurons", "norm")
 """What of a network may have settings of its own in `optimizer.groups`."""
 
@@ -69,6 +82,9 @@ PLAIN = (
     *("seed", "time", "batch_size", "eval_batch_size", "best", "objectives", "test"),
     "init_from",
 )
+TIMES = ("dt", "steps", "early", "late", "bias")
+"""Times that data sets and encoders share; besides these there may be what some node refers to."""
+
 OPTIONAL = ("reference",)
 """What an experiment may add: the published value that `scripts/reproduce.py` checks."""
 
@@ -95,6 +111,11 @@ def _faults(cfg: DictConfig) -> Iterator[str]:
     except OmegaConfBaseException as error:
         yield f"{getattr(error, 'full_key', '') or 'configuration'}: {str(error).splitlines()[0]}"
         return
+    read = re.findall(r"\$\{time\.(\w+)", OmegaConf.to_yaml(cfg))
+    for key, names in (("time", {*TIMES, *read}), ("best", {"metric", "mode"})):
+        for name in values[key] if isinstance(values.get(key), Mapping) else ():
+            if name not in names:
+                yield f"{key}.{name}: unknown key{suggest(name, sorted(names))}"
     yield from _plain_faults(values)
     for key, value in values.items():
         if key in STAGES:
@@ -242,7 +263,9 @@ def _argument_faults(found: type, node: Mapping[str, Any], key: str) -> Iterator
         if (key, name) == ("optimizer", "groups"):
             yield from _group_faults(value, node, hints)
         elif name not in names and not open_ended:
-            yield f"{key}.{name}: unknown key{suggest(name, names)}"
+            place = ELSEWHERE.get(f"{key}.{name}")
+            way = suggest(name, names) if place is None else f"; it is set by {place}"
+            yield f"{key}.{name}: unknown key{way}"
         elif not _fits(value, hints.get(name, Any)):
             wanted = _describe(hints[name])
             yield f"{key}.{name}: {value!r} is of the wrong type; it must be {wanted}"
@@ -363,7 +386,7 @@ def _describe(hint: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_describe(option) for option in arguments)
     if origin in (list, tuple, Sequence):
-        return f"a list of {_describe(arguments[0])}" if arguments else "a list"
+        return f"a list, each entry {_describe(arguments[0])}" if arguments else "a list"
     if origin in (dict, Mapping):
         return f"a mapping to {_describe(arguments[1])}" if arguments else "a mapping"
     return "a node with a _target_"
