@@ -111,21 +111,23 @@ class _Shift(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, known: Tensor, delay: Tensor, kept: int) -> Tensor:
         whole = delay.round().long()
+        steps = torch.arange(kept - 1, len(known) + 1, device=known.device)
+        places = (steps[:, None, None] - whole).clamp(max=len(known) - 1)
+        around = known.gather(0, places.expand(-1, known.shape[1], -1))
         ctx.kept = kept
-        ctx.save_for_backward(known, whole)
-        return known.gather(0, _places(known, whole, kept))
+        ctx.save_for_backward(around, whole)
+        return around[1:-1]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
-        known, whole = ctx.saved_tensors
+        around, whole = ctx.saved_tensors
         to_known = to_delay = None
         if ctx.needs_input_grad[0]:
             to_known = _advanced(gradient, whole, ctx.kept)
         if ctx.needs_input_grad[1]:
-            earlier = known.gather(0, _places(known, whole + 1, ctx.kept))
-            later = known.gather(0, _places(known, (whole - 1).clamp(min=0), ctx.kept))
-            slope = gradient * (earlier - later)
+            later = torch.where(whole > 0, around[2:], around[1:-1])
+            slope = gradient * (around[:-2] - later)
             to_delay = slope.sum((0, 1)) / torch.where(whole > 0, 2, 1)
         return to_known, to_delay, None
 
@@ -137,10 +139,3 @@ def _advanced(
     padded = nn.functional.pad(gradient, (0, 0, 0, 0, kept, kept))
     steps = torch.arange(kept + len(gradient), device=gradient.device)
     return padded.gather(0, (steps[:, None, None] + delay).expand(-1, gradient.shape[1], -1))
-
-
-def _places(
-    known: Tensor, delay: Int[Tensor, " channel"], kept: int
-) -> Int[Tensor, "time batch channel"]:
-    steps = torch.arange(kept, len(known), device=known.device)
-    return (steps[:, None, None] - delay).expand(-1, *known.shape[1:])
