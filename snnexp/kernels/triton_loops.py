@@ -6,7 +6,8 @@ recurrence a row is a sample, a column a neuron, a tile has all neurons of some 
 step's product with the weights is made on the tensor cores; the weights stay in shared memory if
 `RESIDENT`. `triton_scan` says what the tensors are; of those that are None nothing is compiled.
 """
-# pyright: reportAttributeAccessIssue=false, reportOptionalOperand=false
+# pyright: reportAttributeAccessIssue=false, reportInvalidTypeForm=false
+# pyright: reportOptionalOperand=false
 
 import triton
 import triton.language as tl
@@ -121,7 +122,7 @@ def backward(
     table, weight, initial, spikes, margin, history, held, to_spikes, spikes_stride, to_counts,
     to_margin, margin_stride, to_membrane, membrane_stride, to_synaptic, synaptic_stride, to_state,
     out, out_total, to_table, to_initial, rows, columns, size, steps, start, count,
-    given: tl.constexpr, s: tl.constexpr, bump: tl.constexpr, p: tl.constexpr, q: tl.constexpr,
+    p: tl.float64, q: tl.float64, given: tl.constexpr, s: tl.constexpr, bump: tl.constexpr,
     PRECISION: tl.constexpr, RESIDENT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """The adjoint of `forward`, backwards through the same steps.
@@ -137,6 +138,7 @@ def backward(
     first_i = tl.load(initial + units + cell, mask=inside, other=0.0)
     first_z = tl.load(initial + 2 * units + cell, mask=inside, other=0.0)
     zero = tl.zeros_like(first_v)
+    p, q = tl.full([], p, zero.dtype), tl.full([], q, zero.dtype)
     v = add(zero, to_state, cell, inside)
     i = add(zero, to_state, units + cell, inside)
     f = add(zero, to_state, 2 * units + cell, inside)
@@ -179,7 +181,7 @@ def backward(
                 v, u, d = moved_back(drive, before, k, h, v, f, d, n)
             else:
                 gap = tl.load(margin + place, mask=inside, other=0.0)
-                v, f, u = spike_back(gap, k, h, v, f, n, given, s, bump, p, q)
+                v, f, u = spike_back(gap, k, h, v, f, n, p, q, given, s, bump)
             u = add(u, to_margin, t * margin_stride + cell, inside)
         w = v + u
         if s.before_reset:

@@ -108,8 +108,7 @@ def reset(w, z, h, n, s: tl.constexpr):
 
 @triton.jit
 def spike_back(
-    u, k, h, v, f, n, given: tl.constexpr, s: tl.constexpr,
-    bump: tl.constexpr, p: tl.constexpr, q: tl.constexpr,
+    u, k, h, v, f, n, p, q, given: tl.constexpr, s: tl.constexpr, bump: tl.constexpr
 ):  # fmt: skip
     """Through the reset and the spike: the gradients of w (but for u's part), of z and of u."""
     slope = bump(u, p, q, 1.0) * (1.0 - h)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,26 @@ class Compiled:
         )
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU runs them")
+@pytest.fixture
+def compiled(monkeypatch, tmp_path):
+    """The kernels that scans of `triton` compiled for an H100, which runs none of them here."""
+    from triton.runtime.driver import driver
+
+    from snnexp.kernels import triton_scan
+
+    if torch.cuda.is_available():
+        pytest.skip("a GPU runs them")
+    made = []
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(driver, "_active", H100())
+    monkeypatch.setattr(triton_scan, "INTERPRETED", True)
+    monkeypatch.setattr(dispatch, "_tell", lambda line: pytest.fail(line))
+    for kernel in ("FORWARD", "BACKWARD"):
+        stand_in = Compiled(getattr(triton_scan, kernel), made)
+        monkeypatch.setattr(triton_scan, kernel, stand_in)
+    return made
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "dtype", "options"),
     [
@@ -72,26 +92,25 @@ class Compiled:
         ("adaptive soft", (2, 3, 33), torch.float32, {"learn": True}),
     ],
 )
-def test_kernels_compile_for_a_gpu_and_fit_it(name, shape, dtype, options, monkeypatch, tmp_path):
-    from triton.runtime.driver import driver
-
+def test_kernels_compile_for_a_gpu_and_fit_it(name, shape, dtype, options, compiled):
     from snnexp.kernels import triton_scan
 
-    made = []
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(driver, "_active", H100())
-    monkeypatch.setattr(triton_scan, "INTERPRETED", True)
-    monkeypatch.setattr(dispatch, "_tell", lambda line: pytest.fail(line))
-    for kernel in ("FORWARD", "BACKWARD"):
-        stand_in = Compiled(getattr(triton_scan, kernel), made)
-        monkeypatch.setattr(triton_scan, kernel, stand_in)
     outcome("triton", SPIKING[name], shape, dtype=dtype, **options)
-    assert [kernel.metadata.name for kernel in made] == ["forward", "backward"]
-    for kernel in made:
+    assert [kernel.metadata.name for kernel in compiled] == ["forward", "backward"]
+    for kernel in compiled:
         assert kernel.asm["cubin"]
         assert kernel.metadata.shared <= triton_scan.SHARED
         in_tiles = "recurrent" in options and shape[2] <= triton_scan.MOST
         assert ("mma.sync" in kernel.asm["ptx"]) == in_tiles
+
+
+def test_another_slope_or_number_of_steps_is_compiled_already(compiled):
+    """A sweep over slopes would else wait for the compiler in each of its runs."""
+    for slope, steps in ((3.0, 5), (7.5, 6)):
+        p = SPIKING["adaptive soft"]
+        p = replace(p, surrogate=type(p.surrogate)(slope=slope))
+        outcome("triton", p, (steps, 2, 3), dtype=torch.float32)
+    assert [kernel.hash for kernel in compiled[:2]] == [kernel.hash for kernel in compiled[2:]]
 
 
 def test_on_a_cpu_triton_falls_back_to_torch_and_the_log_says_so_once(caplog):
