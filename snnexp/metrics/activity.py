@@ -6,8 +6,9 @@ from torchmetrics import Metric
 
 from snnexp.activity import Activity, LayerActivity
 from snnexp.inputs import Static, Train
-from snnexp.kernels import Number, Packed
+from snnexp.kernels import Packed
 from snnexp.models import Network
+from snnexp.synops import sums
 
 SATURATED = 0.5
 """Spikes per step from which on a neuron counts as saturated."""
@@ -50,8 +51,7 @@ class ActivityMetrics(Metric):
             self._add("input_spikes", inputs.counts.sum().long())
         for name in self.spiking:
             self._update_layer(name, activity.layers[name])
-        rest = self.layers["readout"].neuron.rest
-        self._add("silent", _silent(activity.readout, rest).sum())
+        self._add("silent", _silent(activity).sum())
 
     def _update_layer(self, name: str, layer: LayerActivity) -> None:
         assert layer.train is not None
@@ -107,13 +107,13 @@ def _count(train: Train) -> tuple[Tensor, Tensor]:
     return train.spikes.sum((0, 1), dtype=torch.long), (train.spikes != 0).sum()
 
 
-def _silent(readout: LayerActivity, rest: Number) -> Tensor:
-    """The samples for which the readout said nothing: no spike, or a membrane always at rest.
+def _silent(activity: Activity) -> Tensor:
+    """The samples of which the readout says nothing: no spike, or to an integrator nothing came.
 
-    At rest is a membrane within 1e-5 of its rest, relative to that, for the sake of rounding.
+    Biases, normalization and a converter's noise move an integrator's membrane all the same.
     """
-    if readout.counts is not None:
-        return readout.counts.sum(1) == 0
-    assert readout.membrane is not None
-    farthest = (readout.membrane - rest).abs_().amax(0)
-    return (farthest <= 1e-5 * abs(rest)).all(1)
+    *before, readout = activity.layers.values()
+    said = readout.counts
+    if said is None:
+        said = sums(readout.arrived or (before[-1].train if before else None) or activity.inputs)
+    return (said == 0).all(1)

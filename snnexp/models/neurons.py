@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from snnexp import kernels
 from snnexp.checks import require, require_between, require_choice, require_positive, require_whole
-from snnexp.kernels import NeuronParameters, Number, Scan
+from snnexp.kernels import NeuronParameters, Scan
 from snnexp.kernels.surrogates import Surrogate
 
 
@@ -51,8 +51,6 @@ class Neuron(nn.Module):
 
     surrogate: Surrogate | None = None
     spiking = True
-    rest: Number = 0.0
-    """The membrane without input."""
     returns_late = False
     """Whether the spike that a step returns is that of the step before."""
     time_constants: tuple[str, ...] = ()
@@ -78,7 +76,7 @@ class Neuron(nn.Module):
             self.recurrent.register_hook(lambda gradient: gradient.clone().fill_diagonal_(0))
         self._constants = constants
         if constants is not None:
-            self.rest, self.returns_late = constants.rest, constants.returns_late
+            self.returns_late = constants.returns_late
 
     def constrain(self) -> None:
         """Keep what learns within its bounds; called after each step of the optimizer."""

@@ -8,7 +8,7 @@ import torch
 from snnexp.activity import Activity, LayerActivity
 from snnexp.inputs import Dense
 from snnexp.metrics import ActivityMetrics
-from snnexp.models import SuperSpike
+from snnexp.models import BiasedLI, SuperSpike
 from tests.models.made import cuba_li, li, lif, network
 
 DT = 1e-3
@@ -53,7 +53,6 @@ def made_activity(steps=4, dtype=torch.float32):
         "hidden1": LayerActivity(Dense(spikes), None, margin),
         "readout": LayerActivity(membrane=torch.zeros(steps, 2, 2)),
     }
-    layers["readout"].membrane[1, 1] = 0.1
     return Activity(dense(steps, 2, 3, (0, 0, 0), (0, 0, 0), (0, 1, 2)), layers)
 
 
@@ -74,7 +73,7 @@ def test_rates_and_shares_of_a_hand_made_activity():
         "saturated/hidden1": 2 / 4,
         "in_window/hidden1": 3 / 32,
         "input_spikes_per_sample": 3 / 2,
-        "silent_output_fraction": 1 / 2,
+        "silent_output_fraction": 0,
         "activation_sparsity": 1 - spikes / 32,
     }
     assert {name: values[name] for name in expected} == pytest.approx(expected)
@@ -97,7 +96,7 @@ def test_counts_of_half_precision_spikes_are_whole():
 
 @pytest.mark.parametrize("leak", [0.0, 0.3])
 @pytest.mark.parametrize("method", ["exponential", "euler"])
-def test_outputs_without_a_spike_or_a_moving_membrane_are_silent(leak, method):
+def test_outputs_that_do_not_spike_or_that_nothing_reaches_are_silent(leak, method):
     taus = {"tau_mem": 14e-3, "tau_syn": 1.4e-3}
     integrator = partial(cuba_li, **taus, leak=leak, normalized=False, method=method)
     for readout in (li, lif, integrator):
@@ -110,3 +109,13 @@ def test_outputs_without_a_spike_or_a_moving_membrane_are_silent(leak, method):
         activity = driven(net, inputs)
         assert activity.layers["hidden1"].spikes[:, 0].any()
         assert measure(net, activity)["silent_output_fraction"] == 0.5
+
+
+def test_a_bias_says_nothing_of_a_sample():
+    """It moves the membrane of a readout that nothing reached."""
+    net = network((3, 4, 2), LIF, partial(BiasedLI, dt=DT, tau_mem=14e-3))
+    net.layers["readout"].neuron.bias.data.fill_(0.5)
+    net.weights()["hidden1"].data.fill_(2.0)
+    activity = driven(net, dense(40, 2, 3, (0, 0, 0), (0, 0, 1), (0, 0, 2)))
+    assert activity.readout.membrane[-1].min() > 0.1
+    assert measure(net, activity)["silent_output_fraction"] == 0.5
