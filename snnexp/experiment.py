@@ -95,7 +95,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         num_classes=dataset.num_classes,
         seed=cfg.seed,
     )
-    _prepare_regularizers(classifier, dataset, cfg.batch_size)
+    _prepare_regularizers(cfg, classifier, dataset)
     return dataset, classifier, backend.trainer_settings()
 
 
@@ -106,11 +106,12 @@ def _grouped(network: Network, groups: dict[str, Any]) -> Any:
         raise ConfigError(str(error)) from error
 
 
-def _prepare_regularizers(classifier: Classifier, dataset: MemoryDataset, batch_size: int) -> None:
-    """Some measure the untrained network, on the first batch of the first epoch."""
+def _prepare_regularizers(cfg: DictConfig, classifier: Classifier, dataset: MemoryDataset) -> None:
+    """Some measure the network as training finds it, on the first batch of the first epoch."""
 
     def untrained() -> Activity:
-        loader = dataset.loader("train", batch_size, seed=classifier.seed)
+        _start_from(cfg, classifier)
+        loader = dataset.loader("train", cfg.batch_size, seed=classifier.seed)
         return classifier.run(next(iter(loader))[0], "train", 0)[1]
 
     for name, term in classifier.regularizers.items():
@@ -118,6 +119,16 @@ def _prepare_regularizers(classifier: Classifier, dataset: MemoryDataset, batch_
             term.prepare(untrained, classifier.network)
         except ValueError as error:
             raise ConfigError(f"regularizer.{name}.{error}") from error
+
+
+def _start_from(cfg: DictConfig, classifier: Classifier) -> None:
+    """The weights that training begins with: those of a run, if one is named."""
+    if cfg.init_from is None:
+        return
+    try:
+        checkpoints.load_weights(classifier, path_of(cfg.init_from, BEST))
+    except RunError as error:
+        raise RunError(f"init_from: {error}") from error
 
 
 def _input_size(model: DictConfig, dataset: MemoryDataset, encoder: Any) -> dict[str, Any]:
@@ -229,11 +240,8 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     if resumed is not None:
         checkpoints.refuse_other_architecture(classifier, resumed, last)
         log.info("continuing after epoch %d of %s", resumed["epoch"] + 1, folder)
-    elif cfg.init_from is not None:
-        try:
-            checkpoints.load_weights(classifier, path_of(cfg.init_from, BEST))
-        except RunError as error:
-            raise RunError(f"init_from: {error}") from error
+    else:
+        _start_from(cfg, classifier)
     set_up_torch()
     has_bar = sys.stdout.isatty() if bar is None else bar
     trainer = build_trainer(cfg, folder, settings, resumed, has_bar)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from snnexp.activity import Activity, LayerActivity
+from snnexp.experiment import build
 from snnexp.inputs import Dense, Static
 from snnexp.metrics import SynapticOperations
 from snnexp.regularizers import (
@@ -18,6 +19,7 @@ from snnexp.regularizers import (
     UpperRate,
     Weights,
 )
+from snnexp.synops import total
 from tests.models import made
 
 STEPS = 5
@@ -147,6 +149,20 @@ def test_a_target_may_be_a_multiple_of_what_a_run_took(tmp_path):
     term = SynopsBudget(factor=1.0, target=0.5, of=str(tmp_path))
     term.prepare(activity, network())
     assert term(activity(), SCORES, network()).item() == pytest.approx((SYNOPS / 20 - 1) ** 2)
+
+
+def test_training_on_from_a_run_begins_with_what_its_weights_take(train, compose, tmp_path):
+    trained = train("optimizer.lr=0.1").classifier
+    overrides = ("regularizer=synops_target", "regularizer.synops_target.target=3.0")
+    wanted = []
+    for start in (trained, None):
+        init = () if start is None else (f"init_from={tmp_path}/run",)
+        dataset, classifier, _ = build(compose(*overrides, *init))
+        start = (start or classifier).cpu()
+        batch = next(iter(dataset.loader("train", 8, seed=0)))[0]
+        wanted.append(3.0 * total(start.run(batch, "train", 0)[1], start.network).item())
+        assert classifier.regularizers["synops_target"].wanted == pytest.approx(wanted[-1])
+    assert abs(wanted[0] - wanted[1]) > 1
 
 
 @pytest.mark.parametrize("text", [None, "{}", "[]", "no json"])
