@@ -43,7 +43,10 @@ def overlay(runs: Sequence[Path], labels: Sequence[str] | None, line: float, fil
     read = [_read(run) for run in runs]
     curves = {name: accuracies for name, (accuracies, _) in zip(names, read, strict=True)}
     title = ", ".join(dict.fromkeys(source for _, source in read if source))
-    figures.accuracy_overlay(curves, line, title).savefig(file, dpi=150)
+    figure = figures.accuracy_overlay(curves, line, title)
+    if file.suffix.removeprefix(".") not in figure.canvas.get_supported_filetypes():
+        raise RunError(f"--plot {file}: no such format; end the name with .png, .pdf or .svg")
+    figure.savefig(file, dpi=150)
     print(f"drawn in {file}")
 
 

@@ -40,7 +40,15 @@ def _move(recordings: Recordings, channel: Tensor) -> Recordings:
     return _keep(replace(recordings, channel=channel), inside)
 
 
-class Roll:
+class OfRecordings:
+    """What changes recordings."""
+
+
+class OfImages:
+    """What changes images."""
+
+
+class Roll(OfRecordings):
     """All samples of a batch shifted by one number of channels, at most `channels`, round the end.
 
     As Spyx' shift_augment (Heckel & Nowotny 2024).
@@ -58,7 +66,7 @@ class Roll:
         return replace(r, channel=moved.index_select(0, inside))
 
 
-class ChannelShift:
+class ChannelShift(OfRecordings):
     """Each sample shifted by a number of channels of its own, at most `channels`."""
 
     def __init__(self, *, channels: int):
@@ -70,7 +78,7 @@ class ChannelShift:
         return _move(r, r.channel + shift[r.sample.long()])
 
 
-class _Stretch:
+class _Stretch(OfRecordings):
     """A factor for each sample, log-uniform in [1 / most, most]."""
 
     def __init__(self, *, most: float):
@@ -99,7 +107,7 @@ class ChannelStretch(_Stretch):
         return _move(r, place.floor().int())
 
 
-class ChannelJitter:
+class ChannelJitter(OfRecordings):
     """Each event moved by a normally distributed number of channels, rounded; `std` in channels."""
 
     def __init__(self, *, std: float):
@@ -111,7 +119,7 @@ class ChannelJitter:
         return _move(r, r.channel + (draws * self.std).round().int())
 
 
-class TimeShift:
+class TimeShift(OfRecordings):
     """Each sample shifted by a time of its own from U(-seconds, seconds)."""
 
     def __init__(self, *, seconds: float):
@@ -130,7 +138,7 @@ class TimeStretch(_Stretch):
         return replace(recordings, time=recordings.time * self.factors(recordings, generator))
 
 
-class Dropout:
+class Dropout(OfRecordings):
     """Each event lost with `probability`."""
 
     def __init__(self, *, probability: float):
@@ -142,7 +150,7 @@ class Dropout:
         return _keep(recordings, draws >= self.probability)
 
 
-class Blend:
+class Blend(OfRecordings):
     """Samples blended with another of their class in the batch (Nowotny, Turner & Knight 2022).
 
     share: of the samples, which are blended; an only one of its class stays as it is. The other one
@@ -204,7 +212,7 @@ def _centres(r: Recordings) -> tuple[Tensor, Tensor, Tensor]:
 Images = Float[Tensor, "batch channel height width"]
 
 
-class Affine:
+class Affine(OfImages):
     """Each image zoomed, turned about its centre and shifted, by one bilinear interpolation.
 
     shift: pixels at most, each way, uniform. rotation: degrees at most, either way, uniform.
@@ -231,7 +239,7 @@ class Affine:
         return _sampled(images, grid)
 
 
-class Elastic:
+class Elastic(OfImages):
     """Each image distorted by a smooth field of displacements (after Simard et al. 2003).
 
     pixels: standard deviation of the displacements at the nodes, each way. nodes: of the field, a

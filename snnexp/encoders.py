@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from snnexp.augmentations import OfImages, OfRecordings
 from snnexp.checks import require, require_choice, require_positive, require_whole
 from snnexp.inputs import Dense, Events, Inputs, Static
 from snnexp.recordings import Recordings
@@ -249,6 +250,12 @@ class Augmented(Encoder):
             "augment: the data are no images; choose another encoder, such as encoder=latency, or "
             "a data set of images, such as dataset=mnist",
         )
+        for name, change in augment.items():
+            require(
+                not isinstance(change, OfRecordings),
+                f"augment.{name}: {type(change).__name__} changes recorded events, and these are "
+                "images; choose for example encoder/augment=[affine,elastic]",
+            )
         self.of = of(num_features=num_features)
         self.accepts, self.spikes = self.of.accepts, self.of.spikes
         self.num_channels = self.of.num_channels
@@ -313,6 +320,12 @@ class EventGrid(Encoder):
             channels <= num_features,
             f"channels: {channels!r}; the recordings have {num_features}, and pooling only merges",
         )
+        for name, change in augment.items():
+            require(
+                not isinstance(change, OfImages),
+                f"augment.{name}: {type(change).__name__} changes images, and these are recorded "
+                "events; choose for example encoder/augment=[roll]",
+            )
         self.augment = augment
 
     def __call__(self, values: Recordings, generator: torch.Generator | None = None) -> Dense:

@@ -54,7 +54,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     dataset = instantiate(cfg.dataset)
     sizes = {"num_features": dataset.num_features, "input_shape": dataset.shape}
     encoder = instantiate(cfg.encoder, **config.taken(cfg.encoder, **sizes))
-    _refuse_misfit(dataset, encoder)
+    _refuse_misfit(dataset, encoder, backend)
     torch.manual_seed(randomness.key(cfg.seed, 0, "weights"))
     network = instantiate(
         cfg.model,
@@ -138,7 +138,12 @@ def _input_size(model: DictConfig, dataset: MemoryDataset, encoder: Any) -> dict
     return config.taken(model, num_inputs=encoder.num_channels, input_shape=shape)
 
 
-def _refuse_misfit(dataset: MemoryDataset, encoder: Any) -> None:
+def _refuse_misfit(dataset: MemoryDataset, encoder: Any, backend: Any) -> None:
+    if dataset.yields == "recordings" and backend.precision == "64-true":
+        raise ConfigError(
+            "backend.precision: '64-true', but recorded events, whose times have 16 bits, are "
+            "binned in float32; choose 32-true"
+        )
     if encoder.accepts != dataset.yields:
         ways = {"spikes": "none", "recordings": "grid", "values": "latency"}
         raise ConfigError(

@@ -1,6 +1,6 @@
 """Optimizers that torch does not have, and parameters in groups with settings of their own."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ class Lion(torch.optim.Optimizer):
         self,
         params: Iterable[Any],
         lr: float,
-        betas: Sequence[float],
+        betas: tuple[float, float],
         weight_decay: float,
     ):
         require_between(0, 1, **{f"betas[{i}]": beta for i, beta in enumerate(betas)})

@@ -32,7 +32,7 @@ def by_layer(activity: Activity, network: Network) -> dict[str, Float[Tensor, ""
         flow = train
         if layer.neuron.recurrent is not None:
             counts = train.counts if layer.neuron.returns_late else train.counts - last(train)
-            found[f"{name}_recurrent"] = counts.mean() * layer.neuron.size**2
+            found[f"{name}_recurrent"] = counts.mean() * (layer.neuron.size * layer.neuron.others)
     return found
 
 

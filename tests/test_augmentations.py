@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snnexp import augmentations
-from snnexp.encoders import EventGrid
+from snnexp.encoders import Augmented, EventGrid, NoEncoder
 from snnexp.experiment import build
 from snnexp.recordings import Recordings
 from snnexp.session import compose
@@ -309,3 +309,14 @@ def test_training_images_alone_are_changed_by_draws_of_their_epoch_and_batch(cod
     assert torch.equal(seen("val"), classifier.encoder.of(images, None).dense())
     assert not torch.equal(seen("train"), seen("val"))
     assert seen("train").min() >= 0 and seen("train").max() <= 1
+
+
+def test_changes_of_the_other_kind_of_data_are_refused():
+    """They would fail on the first batch."""
+    events = {"num_features": 4, "dt": 0.1, "steps": 5, "channels": 4, "values": "counts"}
+    images = {"num_features": 4, "input_shape": (1, 2, 2), "of": NoEncoder}
+    affine = augmentations.Affine(shift=1.0, rotation=0.0, zoom=1.0)
+    with pytest.raises(ValueError, match=r"^augment\.turned: Affine changes images, and these"):
+        EventGrid(**events, augment={"turned": affine})
+    with pytest.raises(ValueError, match=r"^augment\.roll: Roll changes recorded events, and"):
+        Augmented(**images, augment={"roll": augmentations.Roll(channels=1)})

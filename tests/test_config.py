@@ -139,6 +139,12 @@ def test_a_value_of_the_wrong_type_is_refused(compose, override, expected):
         (["best.metric=test/accuracy"], "best.metric: 'test/accuracy'"),
         (["best.mode=high"], "best.mode: 'high'; choose max or min"),
         (["objectives=[{name: val/loss, direction: up}]"], "objectives[0].direction: 'up'"),
+        (
+            ["optimizer=lion", "optimizer.betas=[0.9]"],
+            "optimizer.betas: [0.9] is of the wrong type",
+        ),
+        (["optimizer.betas=[0.9]"], "it must be a list of 2, each entry a number"),
+        (["model=cuba_lif", "backend=bss2_mock", "backend.precision=64-true"], "choose 32-true"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_full_key(compose, overrides, expected):

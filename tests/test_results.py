@@ -578,6 +578,7 @@ def test_overlay_draws_finished_runs_from_disk(tmp_path, capsys, monkeypatch):
         (["{done}", "{done}"], "for 2 runs; give each one of its own"),
         (["{done}", "--labels", "A", "B"], "for 1 runs; give each one of its own"),
         (["{done}", "--line", "90"], "--line: 90.0; it must lie between 0 and 1"),
+        (["{done}", "--plot", "x.foo"], "--plot x.foo: no such format; end the name with .png"),
     ],
 )
 def test_overlay_refuses(tmp_path, capsys, arguments, message):
@@ -588,7 +589,7 @@ def test_overlay_refuses(tmp_path, capsys, arguments, message):
     }
     plot = tmp_path / "figure.png"
     words = [word.format(**places) for word in arguments]
-    assert overlay.main([*words, "--plot", str(plot)]) == 2
+    assert overlay.main(["--plot", str(plot), *words]) == 2
     assert message in capsys.readouterr().err
     assert not plot.exists()
 

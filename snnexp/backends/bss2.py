@@ -39,6 +39,11 @@ BIOLOGICAL = 1e-4
 TRAINING = ("float", "quantisation_aware", "noise_aware", "in_the_loop")
 
 
+def usual_acceleration(dt: float) -> float:
+    """The model's time over the chip's, for steps of `dt` s."""
+    return 1000.0 if dt >= BIOLOGICAL else 1.0
+
+
 class Bss2(Ideal):
     """Runs a network as BrainScaleS-2 does; see `docs/bss2.md`.
 
@@ -88,6 +93,10 @@ class Bss2(Ideal):
             "checkpoint_every": None,  # what is run again would draw other noise
         }
         super().__init__(**plain)
+        require(
+            precision != "64-true",
+            "precision: '64-true', but the emulated chip computes in float32; choose 32-true",
+        )
         self.ideal = Ideal(**plain)
         require_choice(("reference", "chip"), level=level)
         require_choice(TRAINING, training=training)
@@ -116,7 +125,7 @@ class Bss2(Ideal):
 
     def prepare(self, layers: Mapping[str, Layer]) -> None:
         dt = layers["readout"].neuron.dt  # of all
-        faster = self.acceleration or (1000.0 if dt >= BIOLOGICAL else 1.0)
+        faster = self.acceleration or usual_acceleration(dt)
         self.dt, self.faster = dt / faster, faster
         self._names |= {layer.neuron: name for name, layer in layers.items()}
         if self.level == "chip":

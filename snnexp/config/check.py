@@ -366,14 +366,22 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is int:
         return _is_whole(value)
     if origin in (list, tuple, Sequence):
-        items = isinstance(value, list)
-        return items and (not arguments or all(_fits(item, arguments[0]) for item in value))
+        if not isinstance(value, list) or (_length(hint) not in (None, len(value))):
+            return False
+        return not arguments or all(_fits(item, arguments[0]) for item in value)
     if origin in (dict, Mapping):
         entries = isinstance(value, Mapping)
         return entries and (not arguments or all(_fits(v, arguments[1]) for v in value.values()))
     if hint is None:
         return value is None
     return not isinstance(hint, type) or isinstance(value, hint)
+
+
+def _length(hint: Any) -> int | None:
+    """Of a tuple with an annotation for each entry."""
+    arguments = typing.get_args(hint)
+    fixed = typing.get_origin(hint) is tuple and arguments and ... not in arguments
+    return len(arguments) if fixed else None
 
 
 def _describe(hint: Any) -> str:
@@ -386,7 +394,8 @@ def _describe(hint: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_describe(option) for option in arguments)
     if origin in (list, tuple, Sequence):
-        return f"a list, each entry {_describe(arguments[0])}" if arguments else "a list"
+        kind = "a list" if _length(hint) is None else f"a list of {_length(hint)}"
+        return f"{kind}, each entry {_describe(arguments[0])}" if arguments else kind
     if origin in (dict, Mapping):
         return f"a mapping to {_describe(arguments[1])}" if arguments else "a mapping"
     return "a node with a _target_"

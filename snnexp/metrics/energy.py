@@ -6,17 +6,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from snnexp.backends import bss2
 from snnexp.checks import require, require_positive
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What an inference takes: effective ACs and MACs, updates of neurons, and seconds of time."""
+    """What an inference takes: effective ACs and MACs, updates of neurons, and time in s.
+
+    dt: of a step, in s.
+    """
 
     ac: float
     mac: float
     updates: float
     seconds: float
+    dt: float
 
     @classmethod
     def of(cls, metrics: Mapping[str, float], steps: int, dt: float) -> "Cost":
@@ -26,6 +31,7 @@ class Cost:
             mac=metrics["synops_mac_per_sample"],
             updates=steps * metrics["neurons"],
             seconds=steps * dt,
+            dt=dt,
         )
 
 
@@ -45,13 +51,16 @@ class ByOperation:
 class ByTime:
     """Power (W) times the time on the chip, whatever the network does.
 
-    acceleration: seconds of `time.dt` in a second of the chip; 1 where `time.dt` is the chip's.
+    acceleration: seconds of `time.dt` in a second of the chip; None: as BrainScaleS-2 has it, see
+    `snnexp.backends.bss2.usual_acceleration`.
     """
 
-    def __init__(self, *, source: str, power: float, acceleration: float):
+    def __init__(self, *, source: str, power: float, acceleration: float | None):
         require_positive("W", power=power)
-        require_positive(acceleration=acceleration)
+        if acceleration is not None:
+            require_positive(acceleration=acceleration)
         self.source, self.power, self.acceleration = source, power, acceleration
 
     def __call__(self, cost: Cost) -> float:
-        return self.power * cost.seconds / self.acceleration * 1e9
+        faster = self.acceleration or bss2.usual_acceleration(cost.dt)
+        return self.power * cost.seconds / faster * 1e9

@@ -140,7 +140,7 @@ class SynapticOperations(Metric):
             found[name] = self._of(name, steps, effective, possible, layer.synapse.fanout)
             if (matrix := layer.neuron.recurrent) is not None:
                 effective = (matrix != 0).sum(0).cpu()
-                possible = torch.full_like(effective, len(matrix))
+                possible = torch.full_like(effective, layer.neuron.others)
                 of = f"{name}_recurrent"
                 found[of] = self._of(of, steps, effective, possible, possible)
         return found
@@ -164,12 +164,17 @@ def size_of(network: Network) -> dict[str, float]:
     are 0; biases do not count.
     """
     weights = [weight.detach() for weight in network.weights().values()]
-    zeros = sum(int((weight == 0).sum()) for weight in weights)
+    recurrent = [
+        layer.neuron for layer in network.layers.values() if layer.neuron.recurrent is not None
+    ]
+    missing = sum(neuron.size * (neuron.size - neuron.others) for neuron in recurrent)
+    zeros = sum(int((weight == 0).sum()) for weight in weights) - missing
+    connections = sum(weight.numel() for weight in weights) - missing
     tensors = [*network.parameters(), *network.buffers()]
     neurons = {name: layer.neuron.size for name, layer in network.layers.items()}
     return {
         "footprint_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-        "connection_sparsity": zeros / sum(weight.numel() for weight in weights),
+        "connection_sparsity": zeros / connections,
         "neurons": sum(neurons.values()),
         **{f"neurons/{name}": size for name, size in neurons.items()},
     }

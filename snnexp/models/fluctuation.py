@@ -75,7 +75,7 @@ class Fluctuation:
         )
         _draw(layer.weight, mean, spread.sqrt())
         if neuron.recurrent is not None:
-            sources = max(neuron.size - (not neuron.autapses), 1)
+            sources = max(neuron.others, 1)
             spread = share * wanted / (sources * self.hidden_rate * squares)
             _draw(neuron.recurrent, torch.zeros_like(spread), spread.sqrt())
 

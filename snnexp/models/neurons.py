@@ -78,6 +78,11 @@ class Neuron(nn.Module):
         if constants is not None:
             self.returns_late = constants.returns_late
 
+    @property
+    def others(self) -> int:
+        """How many neurons a recurrent spike reaches."""
+        return self.size - (not self.autapses)
+
     def constrain(self) -> None:
         """Keep what learns within its bounds; called after each step of the optimizer."""
 

@@ -32,7 +32,7 @@ class BatchNorm(nn.Module):
             self.variance,  # type: ignore[arg-type]
             self.weight,
             self.bias,
-            self.training,
+            self.training and current.shape[:2].numel() > 1,  # a single value has no variance
             self.momentum,
             self.epsilon,
         )

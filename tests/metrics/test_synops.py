@@ -20,6 +20,7 @@ from snnexp.models import (
     SuperSpike,
 )
 from tests.models.made import conv, conv_network, iaf, li, lif, network
+from tests.models.test_adaptive import adlif
 
 LIF = partial(lif, reset="zero", surrogate=SuperSpike(slope=20.0))
 
@@ -269,7 +270,9 @@ def assert_counts_agree(net, inputs, samples):
             first = torch.zeros_like(flow[:1])
             carried = flow if layer.neuron.returns_late else torch.cat([first, flow[:-1]])
             matrix = layer.neuron.recurrent
-            found[f"{name}_recurrent"] = loops(matrix, carried, list(dense_connections(matrix)))
+            alone = () if layer.neuron.autapses else range(layer.neuron.size)
+            connected = [c for c in dense_connections(matrix) if c[0] != c[1] or c[0] not in alone]
+            found[f"{name}_recurrent"] = loops(matrix, carried, connected)
         for key, (effective, possible, weighted) in found.items():
             assert effective > 0
             for counts in (values, by_content):
@@ -312,6 +315,15 @@ def test_dense_layers_equal_nested_loops(kernel, kind, recurrent, spike_from, re
     values = assert_counts_agree(net, an_input(kind, (9, 3, 4)), 3)
     assert (values["synops_mac/hidden1"] > 0) == (kind == "static")
     assert values["synops_mac/hidden2"] == 0 < values["synops_ac/hidden2"]
+
+
+def test_neurons_that_do_not_hear_themselves_have_one_connection_less():
+    net = network((4, 6, 2), adlif)
+    assert_counts_agree(net, an_input("dense", (9, 3, 4)), 3)
+    assert net.layers["hidden1"].neuron.recurrent.diagonal().count_nonzero() == 0
+    assert size_of(net)["connection_sparsity"] == 0
+    net.weights()["hidden1_recurrent"].data[0, 1] = 0
+    assert size_of(net)["connection_sparsity"] == 1 / (4 * 6 + 6 * 5 + 6 * 2)
 
 
 SUM, AVERAGE = partial(SumPool2d, kernel_size=2), partial(AvgPool2d, kernel_size=2)

@@ -238,6 +238,15 @@ def test_batch_norm_takes_steps_and_samples_together_and_evaluates_by_averages()
     torch.testing.assert_close(norm.eval()(current), expected)
 
 
+def test_batch_norm_of_a_single_value_goes_by_averages():
+    """A last batch may have one sample, and a static input one step; torch refuses that."""
+    norm = BatchNorm(size=3, momentum=0.25, epsilon=1e-5)
+    current = torch.randn(1, 1, 3)
+    assert norm.training
+    torch.testing.assert_close(norm(current), current / (1 + 1e-5) ** 0.5)
+    assert torch.equal(norm.mean, torch.zeros(3))
+
+
 def test_every_layers_current_is_normalized_and_segments_of_it_are_refused():
     model = network(adlif, norm=partial(BatchNorm, momentum=0.05, epsilon=1e-5))
     spikes = torch.rand(600, 2, 7).round()  # longer than a segment, and yet one average
