@@ -1,6 +1,7 @@
 """One run: a configuration becomes objects in the order of the flow, which train, test and save."""
 
 import logging
+import math
 import os
 import statistics
 import sys
@@ -76,6 +77,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     for stage, part in (("decoder", decoder), ("loss", loss)):
         _refuse_silent_readout(stage, part, network)
     _refuse_untimed_scores(loss, decoder)
+    _refuse_endless_price(loss, cfg.time.dt * cfg.time.steps)
     if isinstance(loss, NoLoss) and not cfg.regularizer:
         raise ConfigError(
             "loss: NoLoss, and no regularizer: nothing would be learnt; choose another loss, or "
@@ -211,6 +213,16 @@ def _refuse_untimed_scores(loss: Any, decoder: Any) -> None:
         raise ConfigError(
             f"loss: TimeToFirstSpike takes first spike times, but {type(decoder).__name__} gives "
             "other scores; choose decoder=first_spike, or another loss"
+        )
+
+
+def _refuse_endless_price(loss: Any, seconds: float) -> None:
+    """What an output costs that does not spike in this time."""
+    if isinstance(loss, TimeToFirstSpike) and seconds / loss.tau_late > math.log(3e38):
+        raise ConfigError(
+            f"loss.tau_late: {loss.tau_late!r} s; an output that does not spike in {seconds:.3g} s "
+            "would cost exp(t / tau_late), more than float32 can hold; raise it, for example to "
+            f"{seconds / 10:.2g}"
         )
 
 

@@ -143,6 +143,10 @@ def test_a_value_of_the_wrong_type_is_refused(compose, override, expected):
             ["optimizer=lion", "optimizer.betas=[0.9]"],
             "optimizer.betas: [0.9] is of the wrong type",
         ),
+        (
+            ["model/readout=lif", "decoder=first_spike", "loss=first_spike", "time.steps=1000"],
+            "loss.tau_late: 0.0064 s; an output that does not spike in 1 s would cost",
+        ),
         (["optimizer.betas=[0.9]"], "it must be a list of 2, each entry a number"),
         (["model=cuba_lif", "backend=bss2_mock", "backend.precision=64-true"], "choose 32-true"),
     ],
