@@ -5,7 +5,6 @@ import math
 import os
 import statistics
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from snnexp.errors import ConfigError, RunError
 from snnexp.losses import NoLoss, TimeToFirstSpike
 from snnexp.models import Network
 from snnexp.optimizers import grouped
+from snnexp.stopwatch import Stopwatch
 from snnexp.summary import about, write_summary
 
 log = logging.getLogger(__name__)
@@ -247,7 +247,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
 
     Raises ConfigError before anything is built or written if the configuration cannot be run.
     """
-    started = time.perf_counter()
+    stopwatch = Stopwatch()
     config.check(cfg)
     folder = Path(folder)
     dataset, classifier, settings = build(cfg)
@@ -261,21 +261,21 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
         _start_from(cfg, classifier)
     set_up_torch()
     has_bar = sys.stdout.isatty() if bar is None else bar
-    trainer = build_trainer(cfg, folder, settings, resumed, has_bar)
+    trainer = build_trainer(cfg, folder, settings, resumed, has_bar, stopwatch)
     if resumed is None:
         trainer.validate(classifier, data, verbose=False)
         _refuse_unknown_metrics(cfg, classifier.metrics)
-    fit_started = time.perf_counter()
+    stopwatch.begin_training()
     trainer.fit(classifier, data, ckpt_path=last if resumed else None, weights_only=True)
     trainer.strategy.barrier()  # the first of several processes has written the checkpoints
-    seconds = {"seconds/train": time.perf_counter() - fit_started}
+    seconds = {"seconds/train": stopwatch.seconds("train")}
     best = checkpoints.load(path_of(folder, BEST))
     classifier.load_state_dict(best["state_dict"])
     metrics = score(trainer, classifier, data, test=cfg.test)
     metrics |= {"epoch/best": best["epoch"] + 1, "epoch/last": trainer.current_epoch}
     metrics["batches"] = trainer.global_step
     metrics |= classifier.network.backend.describe(cfg.time.dt * cfg.time.steps)
-    metrics |= seconds | {"seconds/total": time.perf_counter() - started}
+    metrics |= seconds | {"seconds/total": stopwatch.seconds("total")}
     summary = metrics | about(cfg.seed, classifier.device)
     summary |= {} if dataset.source is None else {"dataset/source": dataset.source}
     if trainer.is_global_zero:
@@ -332,6 +332,7 @@ def build_trainer(
     settings: dict[str, Any],
     resumed: dict[str, Any] | None,
     bar: bool,
+    stopwatch: Stopwatch,
 ) -> pl.Trainer:
     """Lightning's Trainer with the backend's settings and what every run needs."""
     keepers = checkpoints.callbacks(folder, cfg.best.metric, cfg.best.mode)
@@ -342,7 +343,7 @@ def build_trainer(
         **settings,
         default_root_dir=str(folder),
         logger=build_loggers(cfg, folder, resumed),
-        callbacks=[*own, shown, *keepers],
+        callbacks=[*own, shown, stopwatch, *keepers],
         plugins=[checkpoints.AtomicCheckpointIO()],
         enable_progress_bar=bar,
         enable_model_summary=False,

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from snnexp import checkpoints, folders, session
+from snnexp import checkpoints, experiment, folders, session, stopwatch
 from snnexp.classifier import Classifier
 from tests.conftest import TINY
 
@@ -143,3 +144,41 @@ def stop_before_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
         start(self)
 
     monkeypatch.setattr(Classifier, "on_train_epoch_start", stop)
+
+
+@pytest.mark.parametrize(
+    ("knows", "train_seconds", "total_seconds"), [(1, 400, 420), (0, 200, 210)]
+)
+def test_seconds_are_those_of_all_processes_of_a_run(
+    knows, train_seconds, total_seconds, train, monkeypatch, tmp_path
+):
+    """By a clock on which each process takes 10 s to build, and 100 s an epoch.
+
+    Of four epochs the first process ends two, and loses 50 s in the third. Of a checkpoint that
+    holds no seconds only those of the second process are known.
+    """
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(stopwatch, "time", clock)
+    build, begin = experiment.build, Classifier.on_train_epoch_start
+
+    def slow_build(cfg):
+        clock.now += 10
+        return build(cfg)
+
+    def slow_epoch(self):
+        clock.now += 100
+        begin(self)
+
+    monkeypatch.setattr(experiment, "build", slow_build)
+    monkeypatch.setattr(Classifier, "on_train_epoch_start", slow_epoch)
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        stop_before_epoch(2, patched)
+        train("trainer.max_epochs=4")
+    clock.now += 50
+    if not knows:
+        last = checkpoints.path_of(tmp_path / "run", "last")
+        older = checkpoints.load(last)
+        del older["callbacks"]["Stopwatch"]
+        torch.save(older, last)
+    metrics = session.resume(tmp_path / "run").metrics
+    assert (metrics["seconds/train"], metrics["seconds/total"]) == (train_seconds, total_seconds)
