@@ -38,8 +38,8 @@ class Classifier(pl.LightningModule):
 
     Nothing is read from the device in a step, but on the CPU, where that is free: metrics are
     counted there and logged once an epoch, the training loss and accuracy of each batch with them.
-    After an epoch `metrics` holds its values by name, `confusion` and `neuron_rates` what the
-    figures need, by stage.
+    `metrics` holds the last values by name, those under `val/` of the weights behind `validated`
+    epochs; `confusion` and `neuron_rates` what the figures need, by stage.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Classifier(pl.LightningModule):
             nn.ModuleDict({stage: SynapticOperations(network) for stage in EVALUATED}),
         )
         self.metrics: dict[str, float] = {}
+        self.validated: int | None = None
         self._resumed = False
         self._replay: Replay | None = None
         self.confusion: dict[str, Tensor] = {}
@@ -223,6 +224,8 @@ class Classifier(pl.LightningModule):
             values[f"energy/{name}_nJ_per_sample"] = device(cost)
         self.log_values({f"{stage}/{name}": value for name, value in values.items()})
         fitting = self.trainer.state.fn == TrainerFn.FITTING
+        if stage == "val":
+            self.validated = self.epochs_done
         if stage == "val" and fitting and self.epochs_done == CHANCE_EPOCH:
             samples = int(outcome.confusion.sum())
             line = health.chance_warning(
@@ -305,10 +308,11 @@ class Classifier(pl.LightningModule):
             logger.log_metrics(values | {"epoch": self.epochs_done}, self.global_step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["metrics"] = dict(self.metrics)
+        checkpoint["metrics"], checkpoint["validated"] = dict(self.metrics), self.validated
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.metrics = dict(checkpoint["metrics"])
+        self.validated = checkpoint.get("validated")
         self._resumed = True
 
     def on_train_start(self) -> None:

@@ -1,10 +1,13 @@
-"""When training ends early."""
+"""When training ends early, and what a run shows of its epochs."""
 
 import csv
+import re
+from types import SimpleNamespace
 
 import pytest
 
-from snnexp.callbacks import Standstill, TestBestLeaky
+from snnexp import callbacks
+from snnexp.callbacks import Bar, EpochLines, Standstill, TestBestLeaky
 from snnexp.errors import ConfigError
 
 
@@ -93,3 +96,27 @@ def test_no_early_stop_watches_the_leaky_accuracy(train):
     watched = "callback.early_stopping.monitor=test_best_leaky"
     with pytest.raises(ConfigError, match=r"^callback\.early_stopping\.monitor: 'test_best_leaky'"):
         train(callbacks, watched)
+
+
+def test_a_line_shows_no_other_epochs_validation(train, monkeypatch):
+    """Of three epochs the second is validated; the bar is asked at the same moments."""
+    lines, bars = [], []
+    log = SimpleNamespace(info=lambda form, *values: lines.append(form % values))
+    monkeypatch.setattr(callbacks, "log", log)
+    line = EpochLines.on_train_epoch_end
+
+    def with_bar(self, trainer, classifier):
+        line(self, trainer, classifier)
+        bars.append(Bar().get_metrics(trainer, classifier))
+
+    monkeypatch.setattr(EpochLines, "on_train_epoch_end", with_bar)
+    train("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3")
+    whole = r"loss \S+  val/loss \S+  val/accuracy \S+%  rate \S+ Hz"
+    patterns = [r"epoch 1/3  loss \S+", rf"epoch 2/3  {whole}", r"epoch 3/3  loss \S+"]
+    for text, pattern in zip(lines, patterns, strict=True):
+        assert re.fullmatch(pattern + r"  \d+\.\d s", text), text
+    assert [list(shown) for shown in bars] == [
+        ["train/loss"],
+        ["train/loss", "val/loss", "val/accuracy"],
+        ["train/loss"],
+    ]
