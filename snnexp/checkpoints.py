@@ -12,6 +12,8 @@ from torch import nn
 from snnexp.errors import RunError
 
 FOLDER, BEST, LAST = "checkpoints", "best", "last"
+LAST_EPOCH = "epoch/trained"
+"""The metric by which the last epoch is the best."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -93,12 +95,17 @@ def refuse_other_architecture(
 
 
 def callbacks(folder: str | Path, metric: str, mode: str) -> list[ModelCheckpoint]:
-    """Keepers of the best epoch by a validation metric, and of the last epoch."""
+    """Keepers of the best epoch by a validation metric, and of the last epoch.
+
+    With `LAST_EPOCH` for the metric both keep the last: whatever the mode, validated or not.
+    """
     common: dict[str, Any] = {
         "dirpath": Path(folder) / FOLDER,
         "auto_insert_metric_name": False,
         "enable_version_counter": False,
     }
-    best = ModelCheckpoint(filename=BEST, monitor=metric, mode=mode, save_top_k=1, **common)
-    last = ModelCheckpoint(filename=LAST, save_top_k=1, save_on_train_epoch_end=True, **common)
+    at_epoch_end = common | {"save_on_train_epoch_end": True}
+    when, mode = (at_epoch_end, "max") if metric == LAST_EPOCH else (common, mode)
+    best = ModelCheckpoint(filename=BEST, monitor=metric, mode=mode, save_top_k=1, **when)
+    last = ModelCheckpoint(filename=LAST, save_top_k=1, **at_epoch_end)
     return [best, last]

@@ -368,8 +368,12 @@ def test_the_table_has_a_row_an_epoch(train, tmp_path):
     assert rows[0]["train/loss"] == "" and float(rows[2]["train/loss"]) > 0
 
 
-def test_the_last_epoch_can_be_kept_whatever_validation_says(train):
-    result = train("best.metric=epoch/trained", "optimizer.lr=1e-9", "trainer.max_epochs=3")
+@pytest.mark.parametrize(("every", "mode"), [(1, "min"), (2, "max")])
+def test_the_last_epoch_can_be_kept_whatever_validation_says(train, every, mode):
+    """Also where the last epoch is not validated: of three the second alone is, every 2."""
+    settings = (f"trainer.check_val_every_n_epoch={every}", f"best.mode={mode}")
+    settings += ("trainer.max_epochs=3",)
+    result = train("best.metric=epoch/trained", "optimizer.lr=1e-9", *settings)
     assert result.metrics["epoch/best"] == 3
 
 
