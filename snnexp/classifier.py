@@ -274,6 +274,17 @@ class Classifier(pl.LightningModule):
             }
         )
 
+    def training_metrics(self) -> set[str]:
+        """The names of what an epoch of training logs, before there is one."""
+        names = {"train/loss", "train/accuracy", "train/lr", "train/samples_per_second"}
+        names |= {f"train/loss/{name}" for name in (self.loss.name, *self.regularizers)}
+        if self.groups:
+            _, *others = grouped(self.network, self.groups)
+            names |= {f"train/lr/{group['name']}" for group in others}
+        for name in self.network.weights():
+            names |= {f"train/weight_norm/{name}", f"train/gradient_norm/{name}"}
+        return names | {"epoch/trained"}
+
     def over_processes(self, sums: Tensor) -> Tensor:
         """The sums over all processes that train this model."""
         if self.trainer.world_size == 1:

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from snnexp import checkpoints, config, folders, randomness
 from snnexp.activity import Activity
@@ -72,7 +73,9 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     with config.naming_keys():  # their values are checked by torch, which sees them only here
         batches, epochs = -(-len(dataset.splits["train"]) // cfg.batch_size), cfg.trainer.max_epochs
         parameters = _grouped(network, groups)
-        schedule.configure(optimizer(parameters), steps=batches * epochs, epochs=epochs)
+        record = schedule.configure(optimizer(parameters), steps=batches * epochs, epochs=epochs)
+    if isinstance(record["scheduler"], ReduceLROnPlateau):
+        _refuse_unwatchable(cfg)
     decoder, loss = instantiate(cfg.decoder), instantiate(cfg.loss)
     for stage, part in (("decoder", decoder), ("loss", loss)):
         _refuse_silent_readout(stage, part, network)
@@ -198,6 +201,29 @@ def _refuse_unrecorded(trainer: DictConfig, backend: Any) -> None:
             )
 
 
+def _refuse_unwatchable(cfg: DictConfig) -> None:
+    """A plateau schedule takes a value of its metric after each epoch, and at no other time."""
+    monitor, interval = cfg.scheduler.monitor, cfg.scheduler.interval
+    key = "check_val_every_n_epoch"
+    every = cfg.trainer.get(key, 1)  # Lightning's default
+    if monitor is None:
+        raise ConfigError(
+            "scheduler.monitor: null, but this schedule watches a metric; set it, for example to "
+            "val/accuracy"
+        )
+    if interval != "epoch":
+        raise ConfigError(
+            f"scheduler.interval: {interval!r}, but this schedule watches {monitor!r}, which is "
+            "measured once an epoch; set scheduler.interval=epoch"
+        )
+    if monitor.startswith("val/") and every != 1:
+        raise ConfigError(
+            f"scheduler.monitor: {monitor!r}, but with trainer.{key}: {every} it is not measured "
+            f"after each epoch, as this schedule takes it; set trainer.{key}=1, or watch a metric "
+            "under train/"
+        )
+
+
 def _refuse_silent_readout(stage: str, part: Any, network: Any) -> None:
     readout = network.layers["readout"].neuron
     if part.reads == "spikes" and not readout.spiking:
@@ -264,7 +290,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     trainer = build_trainer(cfg, folder, settings, resumed, has_bar, stopwatch)
     if resumed is None:
         trainer.validate(classifier, data, verbose=False)
-        _refuse_unknown_metrics(cfg, classifier.metrics)
+        _refuse_unknown_metrics(cfg, classifier)
     stopwatch.begin_training()
     trainer.fit(classifier, data, ckpt_path=last if resumed else None, weights_only=True)
     trainer.strategy.barrier()  # the first of several processes has written the checkpoints
@@ -284,19 +310,33 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     return Result(summary, folder, classifier)
 
 
-def _refuse_unknown_metrics(cfg: DictConfig, metrics: dict[str, float]) -> None:
-    """Every `test/` metric exists under `val/`, so that one validation tells all names."""
+def _refuse_unknown_metrics(cfg: DictConfig, classifier: Classifier) -> None:
+    """One validation tells the names of all that will be measured."""
+    measured = {*classifier.metrics, *classifier.training_metrics()}
     wanted = {"best.metric": cfg.best.metric, "scheduler.monitor": cfg.scheduler.monitor}
     wanted |= {f"callback.{name}.monitor": n.get("monitor") for name, n in cfg.callback.items()}
-    wanted |= {f"objectives[{i}].name": o.name for i, o in enumerate(cfg.objectives)}
     for key, name in wanted.items():
-        if name is None or name.startswith(("train/", "seconds/", "epoch/")):
-            continue
-        if name.replace("test/", "val/", 1) not in metrics:
+        if name is not None and name not in measured:
+            meant = config.suggest(name, sorted(measured))
+            raise ConfigError(f"{key}: {name!r} is not measured in an epoch of this run{meant}")
+    returned = measured | result_metrics(cfg, classifier)
+    for index, objective in enumerate(cfg.objectives):
+        if objective.name not in returned:
+            meant = config.suggest(objective.name, sorted(returned))
             raise ConfigError(
-                f"{key}: {name!r} is no metric of this run; there are "
-                f"{', '.join(sorted(metrics))}, and each under test/ too"
+                f"objectives[{index}].name: {objective.name!r} is no metric of this run{meant}"
             )
+
+
+def result_metrics(cfg: DictConfig, classifier: Classifier) -> set[str]:
+    """The names of what is measured once training has ended, as validation was begun with."""
+    backend = classifier.network.backend
+    told = backend.describe(cfg.time.dt * cfg.time.steps)
+    names = {"epoch/best", "epoch/last", "batches", "seconds/train", "seconds/total"}
+    if cfg.test:
+        names |= {name.replace("val/", "test/", 1) for name in classifier.metrics}
+        told |= backend.deviations([0.0] * backend.trials) if backend.trials > 1 else {}
+    return names | {name for name, value in told.items() if isinstance(value, int | float)}
 
 
 def score(

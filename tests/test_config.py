@@ -149,6 +149,32 @@ def test_a_value_of_the_wrong_type_is_refused(compose, override, expected):
         ),
         (["optimizer.betas=[0.9]"], "it must be a list of 2, each entry a number"),
         (["model=cuba_lif", "backend=bss2_mock", "backend.precision=64-true"], "choose 32-true"),
+        (["objectives=[{name: 3, direction: maximize}]"], "objectives[0].name: 3"),
+        (
+            ["test=false", "objectives.0.name=test/accuracy"],
+            "objectives[0].name: 'test/accuracy', but test: false leaves the test split unread; "
+            "choose 'val/accuracy', or set test=true",
+        ),
+        (
+            ["callback=[early_stopping]", "callback.early_stopping.monitor=test/loss"],
+            "callback.early_stopping.monitor: 'test/loss', but the test split is read once, after "
+            "training; choose 'val/loss'",
+        ),
+        (
+            ["scheduler=plateau", "scheduler.monitor=test/accuracy"],
+            "scheduler.monitor: 'test/accuracy', but the test split is read once",
+        ),
+        (
+            ["scheduler=plateau", "trainer.check_val_every_n_epoch=2", "trainer.max_epochs=4"],
+            "scheduler.monitor: 'val/accuracy', but with trainer.check_val_every_n_epoch: 2 it is "
+            "not measured after each epoch",
+        ),
+        (
+            ["scheduler=plateau", "scheduler.interval=step"],
+            "scheduler.interval: 'step', but this schedule watches 'val/accuracy', which is "
+            "measured once an epoch; set scheduler.interval=epoch",
+        ),
+        (["scheduler=plateau", "scheduler.monitor=null"], "scheduler.monitor: null, but this"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_its_full_key(compose, overrides, expected):

@@ -151,6 +151,7 @@ def _plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
         yield from _best_faults(values["best"])
     yield from _objective_faults(values.get("objectives", []))
     yield from _leak_faults(values)
+    yield from _unread_faults(values)
 
 
 def _trainer_faults(trainer: Mapping[str, Any]) -> Iterator[str]:
@@ -194,6 +195,32 @@ def _leak_faults(values: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
+def _unread_faults(values: Mapping[str, Any]) -> Iterator[str]:
+    """Of metrics of the test split, which is read after training, or not at all."""
+    objectives, callbacks = values.get("objectives"), values.get("callback")
+    for index, objective in enumerate(objectives if isinstance(objectives, list) else ()):
+        name = str(objective.get("name")) if isinstance(objective, Mapping) else ""
+        if name.startswith("test/") and values.get("test") is False:
+            yield (
+                f"objectives[{index}].name: {name!r}, but test: false leaves the test split "
+                f"unread; choose {_in_validation(name)!r}, or set test=true"
+            )
+    nodes = {"scheduler": values.get("scheduler")}
+    if isinstance(callbacks, Mapping):
+        nodes |= {f"callback.{name}": node for name, node in callbacks.items()}
+    for key, node in nodes.items():
+        name = str(node.get("monitor")) if isinstance(node, Mapping) else ""
+        if name.startswith("test/"):
+            yield (
+                f"{key}.monitor: {name!r}, but the test split is read once, after training; "
+                f"choose {_in_validation(name)!r}"
+            )
+
+
+def _in_validation(name: str) -> str:
+    return name.replace("test/", "val/", 1)
+
+
 def _objective_faults(objectives: Any) -> Iterator[str]:
     if not isinstance(objectives, list) or not objectives:
         yield f"objectives: {objectives!r}; give a list of at least one name and direction"
@@ -201,6 +228,8 @@ def _objective_faults(objectives: Any) -> Iterator[str]:
     for index, objective in enumerate(objectives):
         if not isinstance(objective, Mapping) or set(objective) != {"name", "direction"}:
             yield f"objectives[{index}]: {objective!r}; give name and direction"
+        elif not isinstance(objective["name"], str):
+            yield f"objectives[{index}].name: {objective['name']!r}; it must be a metric's name"
         elif objective["direction"] not in ("maximize", "minimize"):
             yield (
                 f"objectives[{index}].direction: {objective['direction']!r}; "

@@ -1,0 +1,76 @@
+"""What a run measures is known by name before it trains, and what it does not is refused."""
+
+import re
+
+import pytest
+
+from snnexp import experiment
+from snnexp.errors import ConfigError
+from tests.conftest import TINY
+
+STOP = "callback=[early_stopping]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            [STOP, "callback.early_stopping.monitor=train/losss"],
+            "callback.early_stopping.monitor: 'train/losss' is not measured in an epoch of this "
+            "run; did you mean 'train/loss'?",
+        ),
+        (
+            ["scheduler=plateau", "scheduler.monitor=train/acc"],
+            "scheduler.monitor: 'train/acc' is not measured in an epoch of this run; did you mean "
+            "'train/accuracy'?",
+        ),
+        (
+            ["scheduler=plateau", "scheduler.monitor=seconds/train"],
+            "scheduler.monitor: 'seconds/train' is not measured in an epoch of this run",
+        ),
+        (
+            ["objectives.0.name=epoch/bets"],
+            "objectives[0].name: 'epoch/bets' is no metric of this run; did you mean 'epoch/best'?",
+        ),
+        (["objectives.0.name=chip/runs"], "objectives[0].name: 'chip/runs' is no metric"),
+        (["objectives.0.name=test/accuracy_sd"], "objectives[0].name: 'test/accuracy_sd' is no"),
+    ],
+)
+def test_a_metric_that_there_will_not_be_is_refused_before_training(
+    train, tmp_path, overrides, message
+):
+    with pytest.raises(ConfigError, match="^" + re.escape(message)):
+        train(*overrides)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["regularizer=[burst]", "model=se_adlif", "+optimizer.groups={neurons: {lr: 0.01}}"],
+        ["test=false", "model=lif"],
+        ["experiment=yinyang_bss2", "backend.test_chips=2", *TINY],
+    ],
+)
+def test_what_is_announced_is_what_is_measured(train, monkeypatch, overrides):
+    """Of the seed alone, a number too, nothing is said."""
+    announced, refuse = [], experiment._refuse_unknown_metrics
+
+    def spy(cfg, classifier):
+        announced.append(classifier.metrics.keys() | classifier.training_metrics())
+        announced.append(experiment.result_metrics(cfg, classifier))
+        refuse(cfg, classifier)
+
+    monkeypatch.setattr(experiment, "_refuse_unknown_metrics", spy)
+    metrics = train(*overrides).metrics
+    measured = {name for name, value in metrics.items() if isinstance(value, int | float)}
+    assert announced[0] | announced[1] == measured - {"seed"}
+
+
+def test_a_plateau_of_training_needs_no_validation(train):
+    """Of the number of epochs, which only rises: mode min lowers the rate from the second on."""
+    settings = ("scheduler.monitor=epoch/trained", "scheduler.schedule.mode=min")
+    settings += ("scheduler.schedule.patience=0", "scheduler.schedule.factor=0.5")
+    every = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3")
+    result = train("scheduler=plateau", "optimizer.lr=0.01", *settings, *every)
+    assert result.metrics["train/lr"] == pytest.approx(0.005)
