@@ -277,6 +277,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     config.check(cfg)
     folder = Path(folder)
     dataset, classifier, settings = build(cfg)
+    _refuse_no_batches(cfg, dataset, settings["devices"])
     data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)
     last = path_of(folder, LAST)
     resumed = checkpoints.load(last) if last.exists() else None
@@ -308,6 +309,26 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
         _record_hyperparameters(trainer, cfg, metrics)
         write_summary(folder, summary)
     return Result(summary, folder, classifier)
+
+
+def _refuse_no_batches(cfg: DictConfig, dataset: MemoryDataset, devices: int) -> None:
+    """A split of which a process would see no batch, for want of samples or by its limit."""
+    for stage in ("train", "val", "test") if cfg.test else ("train", "val"):
+        size = cfg.batch_size if stage == "train" else cfg.eval_batch_size
+        loader = dataset.loader(stage, size, seed=cfg.seed, rank=devices - 1, ranks=devices)
+        batches, key = len(loader), f"limit_{stage}_batches"
+        if batches == 0:
+            raise ConfigError(
+                f"backend.devices: {devices} processes, but the {stage} split has "
+                f"{len(dataset.splits[stage])} samples, and each process needs one; lower "
+                "backend.devices, or enlarge the split"
+            )
+        limit = cfg.trainer.get(key, 1.0)  # Lightning's default
+        if isinstance(limit, float) and int(limit * batches) == 0:
+            raise ConfigError(
+                f"trainer.{key}: {limit}, a share of {batches} batches of the {stage} split that "
+                f"is less than one; set it to 1, one batch, or to a share of at least 1/{batches}"
+            )
 
 
 def _refuse_unknown_metrics(cfg: DictConfig, classifier: Classifier) -> None:

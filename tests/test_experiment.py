@@ -1,4 +1,4 @@
-"""What a run measures is known by name before it trains, and what it does not is refused."""
+"""What a run lacks, a metric or a batch, is known before it trains, and refused by name."""
 
 import re
 
@@ -74,3 +74,39 @@ def test_a_plateau_of_training_needs_no_validation(train):
     every = ("trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3")
     result = train("scheduler=plateau", "optimizer.lr=0.01", *settings, *every)
     assert result.metrics["train/lr"] == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["trainer.limit_train_batches=0.3"],  # 20 samples in batches of 8
+            "trainer.limit_train_batches: 0.3, a share of 3 batches of the train split that is "
+            "less than one; set it to 1, one batch, or to a share of at least 1/3",
+        ),
+        (["trainer.limit_val_batches=0.4"], "trainer.limit_val_batches: 0.4, a share of 2 batches"),
+        (["trainer.limit_test_batches=0.4"], "trainer.limit_test_batches: 0.4, a share of 2"),
+        (
+            ["trainer=ddp", "backend=cpu", "backend.devices=2", "dataset.sizes.val=1"],
+            "backend.devices: 2 processes, but the val split has 1 samples, and each process needs "
+            "one; lower backend.devices, or enlarge the split",
+        ),
+    ],
+)
+def test_a_split_without_a_batch_is_refused_before_training(train, tmp_path, overrides, message):
+    with pytest.raises(ConfigError, match="^" + re.escape(message)):
+        train(*overrides)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("limit", ["0.5", "1", "1.0"])
+def test_a_share_of_one_batch_is_one(train, limit):
+    """Of two batches of 8 and 2 test samples, by share, by number, and all of them."""
+    test = train(f"trainer.limit_test_batches={limit}", "trainer.limit_train_batches=1").metrics
+    samples = 10 if limit == "1.0" else 8
+    right = test["test/accuracy"] * samples
+    assert right == pytest.approx(round(right), abs=1e-6)
+
+
+def test_the_limit_of_a_test_that_is_not_run_does_not_matter(train):
+    assert "test/loss" not in train("test=false", "trainer.limit_test_batches=0.1").metrics
