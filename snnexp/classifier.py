@@ -332,9 +332,10 @@ class Classifier(pl.LightningModule):
             self._replay = Replay(lambda *batch: self._learn(*batch)[:2], self.network)
         if not self._resumed:
             return
-        if self.schedule.monitor is not None:
-            plateau: Any = self.trainer.lr_scheduler_configs[0].scheduler
-            plateau.step(self.metrics[self.schedule.monitor])
+        schedule = self.trainer.lr_scheduler_configs[0]
+        if schedule.reduce_on_plateau:
+            plateau: Any = schedule.scheduler
+            plateau.step(self.metrics[str(schedule.monitor)])
         if any(callback.stopped_epoch for callback in self.trainer.early_stopping_callbacks):
             self.trainer.should_stop = True
 

@@ -107,7 +107,11 @@ def test_a_run_stopped_between_epochs_continues_in_process(train, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "override", ["scheduler=plateau", "scheduler=step", "scheduler=one_cycle", "scheduler=cosine"]
+    "override",
+    [
+        *("scheduler=plateau", "scheduler=step", "scheduler=one_cycle", "scheduler=cosine"),
+        "scheduler.monitor=val/loss",  # which a cosine does not watch
+    ],
 )
 def test_every_schedule_goes_on_where_it_was(override, train, monkeypatch):
     """A plateau that never improves lowers the rate each epoch, after the checkpoint is saved."""
