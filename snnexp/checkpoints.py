@@ -104,7 +104,7 @@ def callbacks(folder: str | Path, metric: str, mode: str) -> list[ModelCheckpoin
         "auto_insert_metric_name": False,
         "enable_version_counter": False,
     }
-    at_epoch_end = common | {"save_on_train_epoch_end": True}
+    at_epoch_end: dict[str, Any] = {**common, "save_on_train_epoch_end": True}
     when, mode = (at_epoch_end, "max") if metric == LAST_EPOCH else (common, mode)
     best = ModelCheckpoint(filename=BEST, monitor=metric, mode=mode, save_top_k=1, **when)
     last = ModelCheckpoint(filename=LAST, save_top_k=1, **at_epoch_end)

@@ -1,6 +1,6 @@
 """Optimizers that torch does not have, and parameters in groups with settings of their own."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,9 +41,10 @@ class Lion(torch.optim.Optimizer):
         self,
         params: Iterable[Any],
         lr: float,
-        betas: tuple[float, float],
+        betas: Sequence[float],
         weight_decay: float,
     ):
+        require(len(betas) == 2, f"betas: {betas!r}; give two")
         require_between(0, 1, **{f"betas[{i}]": beta for i, beta in enumerate(betas)})
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 

@@ -141,7 +141,7 @@ def test_a_value_of_the_wrong_type_is_refused(compose, override, expected):
         (["objectives=[{name: val/loss, direction: up}]"], "objectives[0].direction: 'up'"),
         (
             ["optimizer=lion", "optimizer.betas=[0.9]"],
-            "optimizer.betas: [0.9] is of the wrong type",
+            "optimizer.betas: [0.9]; give two",
         ),
         (
             ["model/readout=lif", "decoder=first_spike", "loss=first_spike", "time.steps=1000"],
