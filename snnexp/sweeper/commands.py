@@ -1,11 +1,13 @@
 """The command line that runs a trial on its own, without the sweep that found it."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from snnexp import config
@@ -14,15 +16,18 @@ from snnexp.sweeper.space import Value, as_override
 LEFT_OUT = ("hydra", "objectives", "logger")
 LISTED = ("regularizer", "callback")
 """Groups of several options, whose names are the keys."""
+PLAIN = re.compile(r"(?!(null|true|false|nan|inf)$)[a-z_][\w.]*", re.IGNORECASE | re.ASCII)
+"""Texts that need no quotes to be read as texts."""
 
 
 def base_words(swept: DictConfig, shared: Sequence[str]) -> list[str]:
     """Overrides that compose a sweep's configuration without its `sweep=` and `hydra.` ones.
 
-    swept: the sweep's own composition. shared: the overrides that were typed. What the sweep's
-    file sets is spelled out: first the options of groups, then the values that still differ.
+    swept: the sweep's own composition. shared: the overrides that were typed. What both set is
+    spelled out: first the options of groups, then the values that still differ. A typed value
+    stands among the latter, since its key may be one that only the sweep's file brings.
     """
-    words = [word for word in shared if not word.lstrip("+~").startswith(("sweep=", "hydra"))]
+    words = [word for word in shared if _is_choice(word)]
     choices: Mapping[str, str | None] = swept.hydra.runtime.choices
     typed = {word.lstrip("+~").partition("=")[0] for word in words}
     default = _compose(words)
@@ -30,8 +35,8 @@ def base_words(swept: DictConfig, shared: Sequence[str]) -> list[str]:
         known = default.hydra.runtime.choices
         if group == "sweep" or group.startswith("hydra") or group in typed or group not in known:
             continue
-        if known[group] != option:
-            words.append(f"{group}={'null' if option is None else option}")
+        if option is not None and known[group] != option:
+            words.append(f"{group}={option}")
     for group in LISTED:
         names = [str(name) for name in swept[group]]
         if group not in typed and set(names) - set(default[group]) and _are_options(group, names):
@@ -52,6 +57,14 @@ def command(
         own.append(f"seed={','.join(map(str, seeds))}")
         start += " -m" if len(seeds) > 1 else ""
     return " ".join([start, *map(shlex.quote, [*words, *own])])
+
+
+def _is_choice(word: str) -> bool:
+    """Whether an override chooses an option of a group, other than of sweeps and of Hydra."""
+    override = OverridesParser.create().parse_override(word)
+    group = override.key_or_group
+    known = (config.directory() / group).is_dir() and not isinstance(override.value(), dict)
+    return known and group.partition("/")[0] not in ("sweep", "hydra")
 
 
 def _are_options(group: str, names: Sequence[str]) -> bool:
@@ -100,5 +113,5 @@ def _written(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(_written, value)) + "]"
     if isinstance(value, str):
-        return value if value.replace("_", "").replace(".", "").isalnum() else f'"{value}"'
+        return value if PLAIN.fullmatch(value) else '"' + value.replace('"', r"\"") + '"'
     return as_override("", value).removeprefix("=")

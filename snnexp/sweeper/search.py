@@ -46,8 +46,10 @@ def run(
         )
     points = list(space.grid(parameters, config)) if options.sampler == GRID else []
     jobs = Jobs(context, task, config, [*shared, NO_TEST, *_prune_callback(options, objectives)])
+    words: list[str] = []
     if not processes.is_worker():
         _check_first(jobs, parameters)
+        words = commands.base_words(config, shared)
     study = Study(
         Path(config.hydra.sweep.dir),
         str(options.study),
@@ -62,7 +64,7 @@ def run(
     if processes.is_worker():
         _run_quietly(worker)
         return
-    _describe(study, options, commands.base_words(config, shared))
+    _describe(study, options, words)
     try:
         with storages.naming_storage(options.storage):
             processes.run(worker.run, options.workers)

@@ -127,13 +127,38 @@ def test_a_line_says_how_a_trial_ended_and_how_long_the_rest_takes(made, capsys)
     assert line.endswith("[4/6, about 5.0 s left]\n")
 
 
-def test_the_command_composes_what_the_sweep_ran():
-    overrides = ["sweep=yinyang_pareto", "model=cuba_lif", "decoder=last", "batch_size=50"]
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["sweep=yinyang_pareto", "model=cuba_lif", "decoder=last", "batch_size=50"],
+            ["model=cuba_lif", "regularizer=[burst]", "batch_size=50", "trainer.max_epochs=10"],
+        ),
+        (  # keys that only the sweep's own choices bring
+            ["sweep=mnist_pareto", "model.depth=2", "dataset.fraction=0.02"],
+            ["model=lif_deep", "dataset=mnist", "model.depth=2", "dataset.fraction=0.02"],
+        ),
+        (
+            ["sweep=yinyang_pareto", "regularizer.burst.factor=1e-3"],
+            ["regularizer=[burst]", "regularizer.burst.factor=0.001"],
+        ),
+        (
+            ["sweep=mnist_frugal", "dataset.size=16", "regularizer.upper_rate.factor=1.0"],
+            ["dataset=mnist", "dataset.size=16", "regularizer.upper_rate.factor=1.0"],
+        ),
+        (  # texts that only quotes keep
+            ["sweep=yinyang_pareto", "init_from='a \"null\"'", "hydra.sweeper.workers=1"],
+            ['init_from="a \\"null\\""'],
+        ),
+        (["sweep=yinyang_pareto", "init_from='null'"], ['init_from="null"']),
+    ],
+)
+def test_the_command_composes_what_the_sweep_ran(overrides, expected):
     with hydra.initialize_config_dir(config_dir=str(config.directory())):
         swept = hydra.compose("train", overrides=overrides, return_hydra_config=True)
     words = commands.base_words(swept, overrides)
     assert not any(word.startswith(("sweep", "hydra")) for word in words)
-    assert "regularizer=[burst]" in words and "trainer.max_epochs=10" in words
+    assert set(expected) <= set(words)
     again = session.compose(words)
     for key in again:
         if key not in ("objectives", "callback", "logger"):

@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from optuna.trial import TrialState
 
 from snnexp.errors import ConfigError, RunError
+from snnexp.sweeper import commands
 
 LR = "optimizer.lr=interval(0.1,1)"
 FOLDER = Path("outputs/sweeps/s")
@@ -227,7 +228,37 @@ def test_what_cannot_be_searched_is_refused_before_anything_runs(sweep, override
     ran = []
     with pytest.raises((ConfigError, RunError), match=message):
         sweep(lambda cfg: ran.append(cfg), LR, *overrides)
-    assert not ran and not list(FOLDER.glob("[0-9]*"))
+    assert not ran and not (FOLDER / "study.db").exists()
+
+
+def test_what_is_refused_leaves_no_study_behind(sweep, monkeypatch):
+    def refuse(*_):
+        raise ConfigError("no command composes it")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(commands, "base_words", refuse)
+        with pytest.raises(ConfigError, match="no command composes it"):
+            sweep(objective, LR, "batch_size=7")
+    assert not FOLDER.exists()
+    assert len(sweep(objective, LR, trials("1")).trials) == 1, "the name is still free"
+
+
+def test_what_is_typed_replaces_what_the_sweeps_file_says(sweep):
+    seen = []
+
+    def task(cfg):
+        seen.append((cfg.model.depth, cfg.dataset.fraction, cfg.time.steps))
+        return 0.5, 1.0
+
+    study = sweep(
+        *(task, "sweep=mnist_pareto", "model.depth=1", "dataset.fraction=0.02", "time.steps=11"),
+        trials("2"),
+    )
+    assert seen and set(seen) == {(1, 0.02, 11)}
+    searched = {"model.width", "model.neuron.beta", "optimizer.lr"}
+    assert all(set(trial.params) == searched for trial in study.trials)
+    best = (FOLDER / "best.txt").read_text()
+    assert " model=lif_deep " in best and " dataset.fraction=0.02 " in best
 
 
 @pytest.mark.parametrize("as_lightning_does", [False, True])
