@@ -6,6 +6,7 @@ texts, keys of the configuration, arithmetic, comparisons, and a few functions.
 
 import ast
 import operator
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -45,9 +46,18 @@ def evaluate(expression: str, lookup: Callable[[str], Any]) -> Any:
     Raises ConfigError for anything that is no such expression, and for unknown keys.
     """
     try:
-        return _value(ast.parse(expression, mode="eval").body, lookup)
+        return _value(ast.parse(_with_brackets(expression), mode="eval").body, lookup)
     except (SyntaxError, TypeError, ValueError, ArithmeticError, OmegaConfBaseException) as error:
         raise ConfigError(f"{expression!r} cannot be evaluated: {error}") from error
+
+
+def _with_brackets(expression: str) -> str:
+    """An entry of a list as Python has it, `sizes[0]`, where it stands as in keys, `sizes.0`."""
+
+    def bracket(found: re.Match[str]) -> str:
+        return found[0] if found[0][0] in "'\"" else re.sub(r"\.(\d+)\b", r"[\1]", found[0])
+
+    return re.sub(r"'[^']*'|\"[^\"]*\"|[A-Za-z_]\w*(\.\w+|\[\d+\])+", bracket, expression)
 
 
 def _value(node: ast.expr, lookup: Callable[[str], Any]) -> Any:

@@ -92,20 +92,29 @@ def _prune_callback(options: Options, objectives: list[Objective]) -> list[str]:
 
 def _check_first(jobs: Jobs, parameters: list[space.Parameter]) -> None:
     """A key that is none, or a value that no run takes, is seen before the first trial."""
-    first = {parameter.key: parameter.first() for parameter in parameters}
-    composed = _compose(jobs, first)
-    for parameter in parameters:
-        for choice in parameter.choices()[1:]:
-            _compose(jobs, first | {parameter.key: choice})
-    check(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+    points = space.tried(parameters, jobs.base)
+    composed = [_compose(jobs, point, fixed) for fixed, point in points]
+    first = composed[0]
+    check(OmegaConf.masked_copy(first, [str(key) for key in first if key != "hydra"]))
 
 
-def _compose(jobs: Jobs, values: Mapping[str, space.Value]) -> DictConfig:
+def _compose(
+    jobs: Jobs, values: Mapping[str, space.Value], fixed: Mapping[str, space.Value]
+) -> DictConfig:
+    """A trial's configuration; ConfigError where there is none with what is `fixed`."""
     words = [as_override(key, value) for key, value in values.items()]
     try:
         return jobs.compose(words)
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"hydra.sweeper.params: {explain(error, words)}") from error
+        text = explain(error, words)
+        key = text.partition(":")[0]
+        if fixed and key in values and key not in fixed:
+            which = " ".join(as_override(*pair) for pair in fixed.items())
+            text += (
+                f"; this is with {which}: search a key that not every choice has under a condition,"
+                f" +hydra.sweeper.conditions={{{key}: {{when: EXPRESSION}}}}"
+            )
+        raise ConfigError(f"hydra.sweeper.params: {text}") from error
 
 
 def _definition(

@@ -1,7 +1,9 @@
 """The search space: Hydra's grammar of sweeps as Optuna's distributions."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +26,10 @@ CONDITIONS = ("when", "low", "high")
 Value = None | bool | int | float | str
 
 
+class NothingLeft(ConfigError):
+    """The bounds by earlier parameters leave no value."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A key with what it may be, and expressions over earlier parameters that narrow it.
@@ -41,14 +47,7 @@ class Parameter:
 
         Raises ConfigError where they leave none.
         """
-        distribution = self.distribution
-        bounds = {
-            name: evaluate(expression, lambda key: _look_up(key, earlier, base))
-            for name, expression in self.conditions.items()
-            if name != "when"
-        }
-        if bounds:
-            distribution = _narrow(self.key, distribution, **bounds)
+        distribution = self._within(earlier, base)
         match distribution:
             case IntDistribution(low=low, high=high, step=step, log=log):
                 return trial.suggest_int(self.key, low, high, step=step, log=log)
@@ -60,14 +59,35 @@ class Parameter:
 
     def applies(self, earlier: Mapping[str, Value], base: DictConfig) -> bool:
         """Whether the trial has this parameter."""
-        when = self.conditions.get("when")
-        return when is None or bool(evaluate(when, lambda key: _look_up(key, earlier, base)))
+        return "when" not in self.conditions or bool(self._condition("when", earlier, base))
 
-    def first(self) -> Value:
-        """A value that it may have."""
+    def first(self, earlier: Mapping[str, Value], base: DictConfig) -> Value:
+        """A value that it may have; where its bounds leave none, the least without them."""
         if isinstance(self.distribution, CategoricalDistribution):
             return self.distribution.choices[0]
-        return self.distribution.low  # type: ignore[attr-defined]
+        try:
+            return self._within(earlier, base).low  # type: ignore[attr-defined]
+        except NothingLeft:
+            return self.distribution.low  # type: ignore[attr-defined]
+
+    def last(self) -> Value:
+        """The greatest number, or the last choice."""
+        if isinstance(self.distribution, CategoricalDistribution):
+            return self.distribution.choices[-1]
+        return self.distribution.high  # type: ignore[attr-defined]
+
+    def _within(self, earlier: Mapping[str, Value], base: DictConfig) -> BaseDistribution:
+        names = [name for name in self.conditions if name != "when"]
+        if not names:
+            return self.distribution
+        bounds = {name: self._condition(name, earlier, base) for name in names}
+        return _narrow(self.key, self.distribution, **bounds)
+
+    def _condition(self, name: str, earlier: Mapping[str, Value], base: DictConfig) -> Any:
+        try:
+            return evaluate(self.conditions[name], lambda key: look_up(key, earlier, base))
+        except ConfigError as error:
+            raise ConfigError(f"hydra.sweeper.conditions.{self.key}.{name}: {error}") from error
 
     def choices(self) -> list[Value]:
         """The options of a choice; none for numbers between bounds."""
@@ -95,6 +115,40 @@ def suggest(parameters: list[Parameter], trial: Trial, base: DictConfig) -> dict
     for parameter in parameters:
         if parameter.applies(values, base):
             values[parameter.key] = parameter.suggest(trial, values, base)
+    return values
+
+
+def tried(
+    parameters: list[Parameter], base: DictConfig
+) -> list[tuple[dict[str, Value], dict[str, Value]]]:
+    """Points that between them have every choice, and every parameter that conditions allow.
+
+    With each stands what sets it apart: the choices that are not the first ones.
+    """
+    found = [({}, _point(parameters, {}, base))]
+    for parameter in parameters:
+        fixed = next((fixed for fixed, point in found if parameter.key in point), None)
+        if fixed is None:
+            continue
+        seen = {key for _, point in found for key in point}
+        others = parameter.choices()[1:]
+        if not others and any(other.key not in seen for other in parameters):
+            others = [parameter.last()]  # there may be parameters that only great numbers bring
+        for value in others:
+            changed = fixed | {parameter.key: value}
+            found.append((changed, _point(parameters, changed, base)))
+    return found
+
+
+def _point(
+    parameters: list[Parameter], fixed: Mapping[str, Value], base: DictConfig
+) -> dict[str, Value]:
+    """The fixed values and the first ones of all other parameters that there are with them."""
+    values: dict[str, Value] = {}
+    for parameter in parameters:
+        if parameter.applies(values, base):
+            key = parameter.key
+            values[key] = fixed[key] if key in fixed else parameter.first(values, base)
     return values
 
 
@@ -191,10 +245,10 @@ def _range_distribution(override: Override, key: str, text: str) -> BaseDistribu
     if not values:
         raise _bad(key, text, "it is empty; the end of a range is left out")
     low, high = min(values), max(values)
-    step = (high - low) / (len(values) - 1) if len(values) > 1 else 1
+    step = abs(override.value().step)  # type: ignore[union-attr]
     if all(isinstance(value, int) for value in values):
-        return IntDistribution(int(low), int(high), step=round(step))
-    return FloatDistribution(low, high, step=step)
+        return IntDistribution(int(low), int(high), step=int(step))
+    return FloatDistribution(low, high, step=float(step))
 
 
 def _choice_distribution(override: Override, key: str, text: str) -> BaseDistribution:
@@ -219,14 +273,32 @@ def _narrow(
         least = distribution.low + -(-(least - distribution.low) // step) * step
         most = distribution.low + (most - distribution.low) // step * step
     if least > most:
-        raise ConfigError(f"{where}: nothing is left between {least:g} and {most:g}")
+        raise NothingLeft(f"{where}: nothing is left between {least:g} and {most:g}")
     if isinstance(distribution, IntDistribution):
         return IntDistribution(int(least), int(most), log=distribution.log, step=distribution.step)
     return FloatDistribution(least, most, log=distribution.log, step=distribution.step)
 
 
-def _look_up(key: str, earlier: Mapping[str, Value], base: DictConfig) -> Any:
-    return earlier[key] if key in earlier else OmegaConf.select(base, key)
+def look_up(key: str, earlier: Mapping[str, Value], base: DictConfig) -> Any:
+    """The value of a key with earlier parameters' values; of a group, the option that is chosen."""
+    plain = re.sub(r"\[(\d+)\]", r".\1", key)
+    if plain in earlier:
+        return _read(plain, earlier[plain])
+    settled = deepcopy(base) if earlier else base
+    for name, value in earlier.items():
+        is_group = "/" in name or isinstance(OmegaConf.select(settled, name), DictConfig)
+        if not is_group:  # an option's own values are seen in a trial alone
+            OmegaConf.update(settled, name, _read(name, value), force_add=True)
+    found = OmegaConf.select(settled, plain)
+    choices = OmegaConf.select(base, "hydra.runtime.choices")
+    return (choices or {}).get(plain, found) if isinstance(found, DictConfig) else found
+
+
+def _read(key: str, value: Value) -> Any:
+    """A choice that is kept as it would be written, such as a list, as what it means."""
+    if not isinstance(value, str):
+        return value
+    return OverridesParser.create().parse_override(as_override(key, value)).value()
 
 
 def _bad(key: str, text: str, why: str) -> ConfigError:

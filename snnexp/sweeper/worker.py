@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from snnexp.errors import RunError, UserError
@@ -20,7 +20,7 @@ from snnexp.folders import SUMMARY
 from snnexp.sweeper import processes, pruning, terminal
 from snnexp.sweeper.expressions import evaluate
 from snnexp.sweeper.options import GRID, Options, stop_rule
-from snnexp.sweeper.space import Parameter, Value, as_override, suggest
+from snnexp.sweeper.space import Parameter, Value, as_override, look_up, suggest
 from snnexp.sweeper.study import Held, Study
 
 
@@ -143,7 +143,7 @@ class Worker:
 
     def _refuse_costly(self, config: DictConfig) -> None:
         rule = self.options.prune_if
-        if rule and evaluate(rule, lambda key: OmegaConf.select(config, key)):
+        if rule and evaluate(rule, lambda key: look_up(key, {}, config)):
             raise optuna.TrialPruned(f"before the run: {rule}")
 
     def _fault(self, values: list[Any]) -> str | None:

@@ -1,6 +1,8 @@
 """What becomes of trials: states, reasons, folders, resume, refusals."""
 
 import csv
+import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -19,6 +21,8 @@ TWO = (
     "objectives=[{name: val/accuracy, direction: maximize},"
     "{name: val/synops_ac_per_sample, direction: minimize}]"
 )
+WHEN = """+hydra.sweeper.conditions={model.neuron.beta: {when: "model == 'lif'"}}"""
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "sweeps.md"
 
 
 def objective(cfg) -> float:
@@ -156,6 +160,51 @@ def test_what_costs_too_much_is_pruned_before_it_runs(sweep):
         assert trial.params["batch_size"] == 100
 
 
+def page_words() -> list[str]:
+    """The command of the page's own search, and the word on costs, as a shell hands them over."""
+    text = PAGE.read_text()
+    (command,) = re.findall(r"^    (python .*study=mine(?:.*\\\n)*.*)$", text, re.MULTILINE)
+    (rule,) = re.findall(r'`("hydra.sweeper.prune_if=.*?")`', text)
+    return shlex.split(f"{command} {rule}".replace("\\\n", ""))
+
+
+def test_the_pages_own_search_runs_as_it_is_typed(sweep):
+    own = ("hydra/sweeper=", "hydra.sweeper.study=", "hydra.sweeper.n_trials=")
+    words = [word for word in page_words()[3:] if not word.startswith(own)]
+    assert len(words) == 6
+    seen = []
+
+    def task(cfg):
+        seen.append((cfg.model.neuron._target_, cfg.model.hidden_sizes[0]))
+        return 0.0
+
+    study = sweep(task, *words, trials("12"))
+    done = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    assert {trial.params["model"] for trial in study.trials} == {"lif", "cuba_lif"}
+    for trial, (neuron, size) in zip(done, seen, strict=True):
+        is_lif = trial.params["model"] == "lif"
+        assert neuron == ("snnexp.models.LIF" if is_lif else "snnexp.models.CubaLIF")
+        assert ("model.neuron.beta" in trial.params) == is_lif
+        assert size == trial.params["model.hidden_sizes.0"] and size * 60 <= 4500
+    pruned = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
+    assert pruned and len(pruned) + len(done) == len(study.trials)
+    assert all(trial.params["model.hidden_sizes.0"] > 75 for trial in pruned)  # 75 x 60 steps
+
+
+def test_the_pages_conditions_of_a_file_hold(sweep):
+    (line,) = re.findall(r"`conditions: (\{.*?\}\})`", PAGE.read_text(), re.DOTALL)
+    space = ("time.steps=choice(50,90)", "model.hidden_sizes.0=int(interval(40,200))")
+    study = sweep(
+        *(lambda cfg: 0.0, *space, "model=choice(lif,cuba_lif)"),
+        *("model.neuron.beta=interval(0.8,1)", trials("20")),
+        f"+hydra.sweeper.conditions={' '.join(line.split())}",
+    )
+    assert {t.params["time.steps"] for t in study.trials} == {50, 90}
+    for trial in study.trials:
+        assert trial.params["model.hidden_sizes.0"] * trial.params["time.steps"] <= 4500
+        assert ("model.neuron.beta" in trial.params) == (trial.params["model"] == "lif")
+
+
 def test_a_trial_whose_bounds_leave_nothing_fails_and_the_sweep_goes_on(sweep):
     narrow = "+hydra.sweeper.conditions.batch_size.low='time.steps'"
     space = ("time.steps=choice(60,100)", "batch_size=int(interval(1,70))")
@@ -216,6 +265,18 @@ def test_a_folder_of_something_else_is_refused(sweep):
         (["+hydra.sweeper.params={batch_size: 'interval(1,2,3)'}"], "too many positional"),
         (["optimizer.lr=tag(log,interval(0,1))"], "must begin above 0"),
         (["optimizer.lr=tag(lgo,interval(0.1,1))"], "the tag 'lgo' is unknown"),
+        (
+            ["model=lif,cuba_lif", "model.neuron.beta=interval(0.8,1)"],
+            r"beta: unknown key.*this is with model=cuba_lif: .*conditions={model.neuron.beta: {",
+        ),
+        (
+            ["model=lif,cuba_lif", "model.neuron.beat=interval(0,1)", WHEN.replace("beta", "beat")],
+            "model.neuron.beat: unknown key",
+        ),
+        (
+            ["model.neuron.beta=interval(0,1)", WHEN.replace("model ==", "modle ==")],
+            "beta.when: .*modle",
+        ),
         (["model.neuron.beat=interval(0,1)"], "model.neuron.beat: unknown key.*'beta'"),
         (["model=lif,cuba"], "model: there is no option 'cuba'"),
         (["batch_size=interval(0.5,1)"], "batch_size: 0.5; it must be a whole number"),

@@ -29,6 +29,8 @@ def read(params, arguments=(), conditions=None):
         ("range(1,10,4)", IntDistribution(1, 9, step=4)),
         ("range(1,4)", IntDistribution(1, 3)),  # Hydra's range leaves its end out
         ("range(0.5,2.1,0.5)", FloatDistribution(0.5, 2.0, step=0.5)),
+        ("range(0.8,1.0,0.05)", FloatDistribution(0.8, 0.95, step=0.05)),
+        ("range(3,0,-1)", IntDistribution(1, 3)),
         ("choice(1,0.5,true)", CategoricalDistribution([1, 0.5, True])),
         ("lif,cuba_lif", CategoricalDistribution(["lif", "cuba_lif"])),
         ("[8],[8,4]", CategoricalDistribution(["[8]", "[8,4]"])),
@@ -64,6 +66,58 @@ def test_bounds_and_presence_depend_on_earlier_parameters():
     assert all(("late" in values) == (values["layers"] > 1) for values in seen)
 
 
+def test_conditions_read_what_earlier_parameters_make_of_the_configuration():
+    parts = {"model": {"hidden_sizes": [8, 4]}, "time": {"steps": 60}, "shared": "${time.steps}"}
+    choices = {"model": "lif", "model/init": "normal"}
+    base = OmegaConf.create(parts | {"hydra": {"runtime": {"choices": choices}}})
+    for expression, earlier, value in (
+        ("600 / model.hidden_sizes.0", {"model.hidden_sizes.0": 30}, 20),
+        ("600 / model.hidden_sizes[0]", {"model.hidden_sizes.0": 30}, 20),
+        ("sum(model.hidden_sizes)", {"model.hidden_sizes.0": 30}, 34),
+        ("len(model.hidden_sizes)", {"model.hidden_sizes": "[1,2,3]"}, 3),
+        ("shared", {"time.steps": 7}, 7),
+        ("model == 'lif'", {}, True),
+        ("model == 'lif'", {"time.steps": 7, "model/init": "kaiming"}, True),
+        ("model == 'lif'", {"model": "cuba_lif"}, False),
+    ):
+        found = evaluate(expression, lambda key, known=earlier: space.look_up(key, known, base))
+        assert found == value, expression
+    assert base.time.steps == 60
+
+
+def test_the_points_that_are_tried_first_have_every_choice_that_conditions_allow():
+    params = {
+        "model": "cuba,lif,alif",
+        "beta": "interval(0.8,1)",
+        "slope": "choice(a,b)",
+        "layers": "int(interval(1,3))",
+        "size": "int(interval(1,9))",
+        "late": "interval(0,1)",
+    }
+    conditions = {
+        "beta": {"when": "model == 'lif'"},
+        "slope": {"when": "model != 'cuba'"},
+        "size": {"low": "2 * layers"},
+        "late": {"when": "layers > 2"},
+    }
+    parameters, _ = read(params, conditions=conditions)
+    shallow, deep = {"layers": 1, "size": 2}, {"layers": 3, "size": 6, "late": 0}
+    assert space.tried(parameters, BASE) == [
+        ({}, {"model": "cuba", **shallow}),
+        ({"model": "lif"}, {"model": "lif", "beta": 0.8, "slope": "a", **shallow}),
+        ({"model": "alif"}, {"model": "alif", "slope": "a", **shallow}),
+        (
+            {"model": "lif", "beta": 1},  # it might have brought what no point had yet
+            {"model": "lif", "beta": 1, "slope": "a", **shallow},
+        ),
+        (
+            {"model": "lif", "slope": "b"},
+            {"model": "lif", "beta": 0.8, "slope": "b", **shallow},
+        ),
+        ({"layers": 3}, {"model": "cuba", **deep}),
+    ]
+
+
 def test_bounds_that_leave_nothing_are_named():
     (parameters, _) = read({"a": "interval(1,2)"}, conditions={"a": {"high": "0.5"}})
     with pytest.raises(ConfigError, match=r"conditions.a: nothing is left between 1 and 0.5"):
@@ -87,6 +141,8 @@ def test_a_grid_leaves_out_what_a_condition_takes_away():
         ("sum(model.hidden_sizes) == 12 and not time.steps < 60", True),
         ("max(model.hidden_sizes) // 3 - -1", 3),
         ("1 < len(model.hidden_sizes) < 2", False),
+        ("model.hidden_sizes.0 - model.hidden_sizes.1 * 1.5", 2),
+        ("'a.1' == \"a.1\"", True),
     ],
 )
 def test_expressions(expression, value):
