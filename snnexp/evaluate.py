@@ -1,25 +1,30 @@
 """`python -m snnexp.evaluate run=DIR [chips=N] [overrides]`: a trained run, measured anew.
 
 Overrides are those of the command line: another backend, data split sizes, encoder noise. The
-network and its weights are the run's; the result is printed and kept in `DIR/evaluations/`.
+network and its weights are the run's, and so is what a new option does not state: with
+`backend/preset=strong` a run's `backend.weight_scale` stays. The result is printed and kept in
+`DIR/evaluations/`.
 `chips=N` stands for `backend.test_chips=N` (with backend=bss2_mock): the test split is measured on
 N chips; metrics are their means, `test/accuracy_chips_sd` is the deviation of their accuracies.
 Operations are ACs or MACs by NeuroBench's rule, from what a batch (`eval_batch_size`) holds.
 """
 
 import json
+import re
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnexp import checkpoints, config, console, folders
+from snnexp import checkpoints, config, console, folders, session
 from snnexp.checkpoints import BEST, path_of
 from snnexp.complaints import explain
 from snnexp.datasets import Data
@@ -61,24 +66,76 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
 
 
 def override(folder: str | Path, overrides: list[str]) -> DictConfig:
-    """The run's saved configuration with other options of groups, and other values of keys."""
+    """The run's saved configuration with other options of groups, and other values of keys.
+
+    A new option brings what it states; beside it, and where the run's own option is chosen again,
+    the run's values stay.
+    """
     cfg = folders.saved_config(folder)
     if not overrides:
         return cfg
     parsed = OverridesParser.create().parse_overrides(overrides)
-    choices = [one for one in parsed if (config.directory() / one.key_or_group).is_dir()]
-    for key in (one.key_or_group for one in choices):
+    chosen = [one for one in parsed if _is_choice(one)]
+    for key in (one.key_or_group for one in chosen):
         if key in ("dataset", "model", "experiment", "sweep"):
             raise RunError(f"{key}: a trained run cannot be evaluated as another {key}")
-    composed = compose([str(one.input_line) for one in choices])
-    for key in (one.key_or_group.replace("/", ".") for one in choices):
-        OmegaConf.update(cfg, key, OmegaConf.select(composed, key), merge=False)
+    if chosen:
+        choices = session.choices(folder)
+        new = [one for one in chosen if choices.get(one.get_key_element()) != one.value()]
+        composed = compose([*_beside(choices, new), *(str(one.input_line) for one in new)])
+        for one in new:
+            _apply(one, composed, cfg)
     OmegaConf.set_struct(cfg, True)
-    for one in (one for one in parsed if one not in choices):
+    for one in (one for one in parsed if one not in chosen):
         if one.is_delete():
             raise RunError(f"{one.input_line}: a key of a trained run cannot be taken away")
         OmegaConf.update(cfg, one.key_or_group, one.value(), force_add=one.is_add())
     return cfg
+
+
+def _is_choice(one: Override) -> bool:
+    return (config.directory() / one.key_or_group).is_dir() and not isinstance(one.value(), dict)
+
+
+def _beside(choices: Mapping[str, str | None], new: list[Override]) -> list[str]:
+    """Those of the run's choices that new ones are composed beside: all stages, and what has them.
+
+    An option of a folder that only the run's command line named is left out.
+    """
+    places = [_place(one.get_key_element()) for one in new]
+    words = []
+    for key, option in choices.items():
+        group, place = key.partition("@")[0], _place(key)
+        has_new = any(at.startswith(f"{place}.") for at in places)
+        is_stage = place in config.STAGES
+        replaced = any(f"{place}.".startswith(f"{at}.") for at in places)
+        is_known = (config.directory() / group / f"{option}.yaml").is_file()
+        if (is_stage or has_new) and is_known and not replaced:
+            words.append(f"{key}={option}")
+    return words
+
+
+def _place(key: str) -> str:
+    """Where the options of a group go, unless they say it themselves."""
+    group, _, package = key.partition("@")
+    return package or group.replace("/", ".")
+
+
+def _apply(one: Override, composed: DictConfig, cfg: DictConfig) -> None:
+    """Put what a new option states in the place of what the run had there."""
+    place, value = _place(one.get_key_element()), one.value()
+    if isinstance(value, list) or one.key_or_group in config.NAMED:
+        node, own = OmegaConf.select(composed, place), OmegaConf.select(cfg, place) or {}
+        kept = {name: own.get(name, of_option) for name, of_option in node.items()}
+        OmegaConf.update(cfg, place, kept, merge=False)
+        return
+    path = config.directory() / one.key_or_group / f"{value}.yaml"
+    elsewhere = re.match(r"# @package ([\w.]+)\n", path.read_text())
+    if elsewhere is None:
+        OmegaConf.update(cfg, place, OmegaConf.select(composed, place), merge=False)
+        return
+    for name, stated in cast(DictConfig, OmegaConf.load(path)).items():
+        OmegaConf.update(cfg, f"{elsewhere[1]}.{name}", stated, merge=False)
 
 
 def main(arguments: list[str] | None = None) -> None:

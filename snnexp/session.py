@@ -10,22 +10,42 @@ from omegaconf.errors import OmegaConfBaseException
 
 from snnexp import config, console, folders
 from snnexp.complaints import explain, refuse_null
-from snnexp.errors import ConfigError
+from snnexp.errors import ConfigError, RunError
 from snnexp.experiment import Result
 from snnexp.experiment import run as run_experiment
 
 
-def compose(overrides: list[str]) -> DictConfig:
-    """The composed configuration, as `train.py` gets it with these overrides."""
+def compose(overrides: list[str], with_hydra: bool = False) -> DictConfig:
+    """The composed configuration, as `train.py` gets it with these overrides.
+
+    with_hydra: with its node `hydra`, too, which notes the options that were chosen.
+    """
     import hydra
     from hydra.errors import HydraException
 
     refuse_null(overrides)
     try:
         with hydra.initialize_config_dir(config_dir=str(config.directory())):
-            return hydra.compose("train", overrides=overrides)
+            return hydra.compose("train", overrides=overrides, return_hydra_config=with_hydra)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, overrides)) from error
+
+
+def choices(folder: str | Path) -> dict[str, str | None]:
+    """The options that a run chose, by group: as Hydra noted them, or of its overrides again.
+
+    Raises RunError where the run's folder has neither.
+    """
+    noted, typed = (Path(folder) / ".hydra" / name for name in ("hydra.yaml", "overrides.yaml"))
+    if noted.is_file():
+        return dict(OmegaConf.load(noted).hydra.runtime.choices)
+    if not typed.is_file():
+        raise RunError(
+            f"{folder}: the run has no .hydra/overrides.yaml, which says what options it chose; "
+            "set keys instead of choosing options"
+        )
+    composed = compose([str(text) for text in OmegaConf.load(typed)], with_hydra=True)
+    return dict(composed.hydra.runtime.choices)
 
 
 def run_composed(overrides: list[str], folder: str | Path | None) -> Result:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 import snnexp
-from snnexp import session
+from snnexp import config, session
 from snnexp.config import instantiate
 from snnexp.errors import UserError
-from snnexp.evaluate import evaluate, main
+from snnexp.evaluate import evaluate, main, override
 from snnexp.folders import saved_config
 from tests.conftest import TINY
 
@@ -98,6 +99,73 @@ def test_an_experiments_run_is_evaluated_with_its_own_values(tmp_path):
     run = tmp_path / "run"
     session.run_composed([*TINY, "experiment=yinyang_cuba_lif", "model.neuron.leak=0.1"], run)
     assert measured(evaluate(run, ["backend=cpu"])) == measured(summary(run))
+
+
+CHIP = ("backend=bss2_mock", "backend.weight_scale=30", "backend.repeats=1")
+
+
+@pytest.fixture(scope="module")
+def on_chip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose options have parts, and values of their own."""
+    folder = tmp_path_factory.mktemp("chip") / "run"
+    own = ("backend.preset.gain_std=0.2", "regularizer=[burst]", "regularizer.burst.factor=0.5")
+    session.run_composed([*TINY, "model=cuba_lif", *CHIP, *own], folder)
+    return folder
+
+
+def test_a_part_of_the_runs_own_option_is_replaced_alone(on_chip):
+    own = saved_config(on_chip)
+    strong = override(on_chip, ["backend/preset=strong"])
+    assert strong.backend.preset.name == "strong" and strong.backend.preset.gain_std == 0.1
+    assert (strong.backend.weight_scale, strong.backend.repeats) == (30, 1)
+    quiet = override(on_chip, ["backend/preset=quantised"])
+    assert quiet.backend.preset.gain_std == 0, "stated by the option, though as its neighbour does"
+    both = override(on_chip, ["backend=bss2_mock", "backend/preset=strong"])
+    assert both == strong, "the run's own option chosen again changes nothing"
+    deployed = override(on_chip, ["backend/condition=deployed", "backend.test_chips=2"])
+    assert (deployed.backend.training, deployed.backend.test_chips) == ("float", 2)
+    assert deployed.backend.preset == own.backend.preset and deployed.backend.weight_scale == 30
+    more = override(on_chip, ["regularizer=[burst,upper_rate]"])
+    assert list(more.regularizer) == ["burst", "upper_rate"]
+    assert more.regularizer.burst.factor == 0.5
+    for changed in (strong, deployed, more):
+        config.check(changed)
+        assert changed.model == own.model
+    assert evaluate(on_chip, ["backend/preset=strong"])["test/accuracy"] <= 1
+
+
+def test_a_part_is_found_beside_all_choices_of_the_run(tmp_path):
+    words = ["dataset=mnist", "encoder=augmented", "encoder/augment=[affine]", "encoder.of.scale=2"]
+    cfg = session.compose(words)
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(OmegaConf.to_yaml(words))
+    found = override(tmp_path, ["encoder@encoder.of=poisson"])
+    assert found.encoder._target_ == "snnexp.encoders.Augmented"
+    assert found.encoder.of._target_ == "snnexp.encoders.Poisson" and found.encoder.of._partial_
+    assert found.encoder.of.steps == 25 and "scale" not in found.encoder.of
+    assert found.encoder.augment == cfg.encoder.augment
+    config.check(found)
+
+
+def test_another_option_brings_its_own_parts(on_chip):
+    cpu = override(on_chip, ["backend=cpu"])
+    assert cpu.backend == session.compose(["backend=cpu"]).backend
+    with pytest.raises(UserError, match=r"chosen backend has no such part.*backend=bss2_mock"):
+        override(on_chip, ["backend=cpu", "backend/preset=strong"])
+
+
+def test_the_choices_of_a_run_of_the_command_line_are_those_that_were_noted(copy):
+    (copy / ".hydra" / "hydra.yaml").write_text(
+        "hydra: {runtime: {choices: {backend: bss2_mock, backend/preset: adc, model: my_own}}}"
+    )
+    cfg = override(copy, ["backend/preset=strong", "backend=bss2_mock"])
+    assert cfg.backend.preset.name == "strong"
+    (copy / ".hydra" / "hydra.yaml").unlink()
+    (copy / ".hydra" / "overrides.yaml").unlink()
+    assert override(copy, ["eval_batch_size=3"]).eval_batch_size == 3
+    with pytest.raises(UserError, match=r"no .hydra/overrides.yaml.*set keys instead"):
+        override(copy, ["backend=cpu"])
 
 
 def test_the_loaded_classifier_gives_the_same_accuracy(trained):

@@ -1,11 +1,12 @@
 """A composed configuration: found, checked before anything runs, and turned into objects."""
 
-from snnexp.config.check import KINDS, NAMED, check, suggest, taken
+from snnexp.config.check import KINDS, NAMED, STAGES, check, suggest, taken
 from snnexp.config.nodes import directory, flatten, instantiate, naming_keys, split, whitelist
 
 __all__ = [
     "KINDS",
     "NAMED",
+    "STAGES",
     "check",
     "directory",
     "flatten",
