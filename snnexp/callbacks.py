@@ -2,6 +2,8 @@
 
 import logging
 import math
+import signal
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -68,6 +70,35 @@ class EpochLines(pl.Callback):
         seconds = time.perf_counter() - self.started
         epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
         log.info("epoch %s  %s  %.1f s", epoch, values, seconds)
+
+
+class Termination(pl.Callback):
+    """Of several processes, each ends at SIGTERM by the handler that it had before training.
+
+    Lightning's would first exchange a message with the others, which wait for another one.
+    """
+
+    def __init__(self) -> None:
+        self.handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._put_back(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._put_back(trainer)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._put_back(trainer)
+
+    def _put_back(self, trainer: pl.Trainer) -> None:
+        """Unless it is ignored by now: a process that is ending is not told again."""
+        ends = signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
+        if (
+            ends
+            and trainer.world_size > 1
+            and threading.current_thread() is threading.main_thread()
+        ):
+            signal.signal(signal.SIGTERM, self.handler)
 
 
 class Standstill(pl.Callback):

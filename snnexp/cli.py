@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from snnexp.experiment import Result
 
 log = logging.getLogger(__name__)
+FIRST = "SNNEXP_FIRST_PROCESS"
+"""The variable that tells the other processes of a run the first one's number."""
 
 
 class Folders(Callback):
@@ -83,6 +85,8 @@ def main() -> None:
     if "--help" in arguments or "-h" in arguments:
         print(console.help_text(arguments))
         return
+    if not _is_follower():
+        os.environ[FIRST] = str(os.getpid())
     signal.signal(signal.SIGTERM, _interrupt)
     chosen = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra leaves its errors to us
@@ -107,7 +111,17 @@ def main() -> None:
 
 
 def _interrupt(number: int, _: Any) -> None:
+    """Of several processes the first ends the others; these tell it, and it is told once."""
+    if _is_follower() and os.environ.get(FIRST) == str(os.getppid()):
+        os.kill(os.getppid(), number)
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def _is_follower() -> bool:
+    """Whether this is one of several processes of a run, and not the first."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def _train_by_hydra() -> None:
@@ -192,6 +206,8 @@ def _guarded(folder: Path, action: Callable[[], "Result"]) -> "Result":
     try:
         result = action()
     except (KeyboardInterrupt, SystemExit) as error:
+        if _is_follower():
+            raise SystemExit(1) from error  # the first of several processes says it
         last = folder / "checkpoints" / "last.ckpt"
         way = f"python train.py resume={shown(folder)}"
         kept = "the last finished epoch is kept" if last.exists() else "no epoch was finished"
@@ -200,7 +216,7 @@ def _guarded(folder: Path, action: Callable[[], "Result"]) -> "Result":
         if error.errno in folders.UNWRITABLE:
             raise folders.unwritable(folder, error) from error
         raise
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if _is_follower():
         return result  # the first of several processes prints
     console.print_metrics(result.metrics)
     print(f"saved in {shown(folder)}\ntensorboard --logdir {shown(folder)}")

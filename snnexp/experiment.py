@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from snnexp import checkpoints, config, folders, randomness
 from snnexp.activity import Activity
-from snnexp.callbacks import Bar, EpochLines
+from snnexp.callbacks import Bar, EpochLines, Termination
 from snnexp.checkpoints import BEST, LAST, path_of
 from snnexp.classifier import Classifier
 from snnexp.config import instantiate
@@ -404,7 +404,7 @@ def build_trainer(
         **settings,
         default_root_dir=str(folder),
         logger=build_loggers(cfg, folder, resumed),
-        callbacks=[*own, shown, stopwatch, *keepers],
+        callbacks=[*own, shown, stopwatch, Termination(), *keepers],
         plugins=[checkpoints.AtomicCheckpointIO()],
         enable_progress_bar=bar,
         enable_model_summary=False,

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,43 @@ def test_two_processes_are_as_one_with_the_doubled_batch(train, tmp_path):
     assert "val/accuracy" in compared and "val/synops_ac_per_sample" in compared
     for name in compared:
         assert summary[name] == pytest.approx(alone[name], abs=1e-5), name
+
+
+@pytest.mark.parametrize("process", ["first", "second"])
+def test_a_signal_to_one_process_ends_both_with_the_message(process, tmp_path):
+    """The output ends only once both processes have: both hold its pipe."""
+    folder = tmp_path / "run"
+    settings = ("trainer=ddp", "backend=cpu", "backend.devices=2", "trainer.max_epochs=1000")
+    first = subprocess.Popen(
+        [sys.executable, "train.py", *TINY, *settings, f"hydra.run.dir={folder}"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while not (folder / "checkpoints" / "last.ckpt").exists() and first.poll() is None:
+            time.sleep(0.05)
+        os.kill(first.pid if process == "first" else second_of(first.pid), signal.SIGTERM)
+        output, _ = first.communicate(timeout=60)
+    finally:
+        if first.poll() is None:
+            os.killpg(first.pid, signal.SIGKILL)
+    message = "error: interrupted; the last finished epoch is kept; continue with python train.py "
+    assert output.count("error: interrupted") == 1
+    assert output.strip().splitlines()[-1] == f"{message}resume={folder}"
+    assert first.returncode == 1
+
+
+def second_of(first: int) -> int:
+    """The process that the first one began, by its words: Hydra's words for it name no option."""
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True
+    )
+    rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    (second,) = [
+        int(pid) for pid, parent, words in rows if int(parent) == first and "train.py" in words
+    ]
+    return second
