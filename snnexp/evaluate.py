@@ -75,7 +75,7 @@ def override(folder: str | Path, overrides: list[str]) -> DictConfig:
     if not overrides:
         return cfg
     parsed = OverridesParser.create().parse_overrides(overrides)
-    chosen = [one for one in parsed if _is_choice(one)]
+    chosen = [one for one in parsed if config.is_choice(one)]
     for key in (one.key_or_group for one in chosen):
         if key in ("dataset", "model", "experiment", "sweep"):
             raise RunError(f"{key}: a trained run cannot be evaluated as another {key}")
@@ -91,10 +91,6 @@ def override(folder: str | Path, overrides: list[str]) -> DictConfig:
             raise RunError(f"{one.input_line}: a key of a trained run cannot be taken away")
         OmegaConf.update(cfg, one.key_or_group, one.value(), force_add=one.is_add())
     return cfg
-
-
-def _is_choice(one: Override) -> bool:
-    return (config.directory() / one.key_or_group).is_dir() and not isinstance(one.value(), dict)
 
 
 def _beside(choices: Mapping[str, str | None], new: list[Override]) -> list[str]:

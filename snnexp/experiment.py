@@ -1,7 +1,6 @@
 """One run: a configuration becomes objects in the order of the flow, which train, test and save."""
 
 import logging
-import math
 import os
 import statistics
 import sys
@@ -15,16 +14,14 @@ from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from snnexp import checkpoints, config, folders, randomness
+from snnexp import checkpoints, config, folders, randomness, refusals
 from snnexp.activity import Activity
 from snnexp.callbacks import Bar, EpochLines, Termination
 from snnexp.checkpoints import BEST, LAST, path_of
 from snnexp.classifier import Classifier
 from snnexp.config import instantiate
-from snnexp.datasets import Data, MemoryDataset, as_floats
-from snnexp.decoders import FirstSpike
+from snnexp.datasets import Data, MemoryDataset
 from snnexp.errors import ConfigError, RunError
-from snnexp.losses import NoLoss, TimeToFirstSpike
 from snnexp.models import Network
 from snnexp.optimizers import grouped
 from snnexp.stopwatch import Stopwatch
@@ -56,7 +53,7 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     dataset = instantiate(cfg.dataset)
     sizes = {"num_features": dataset.num_features, "input_shape": dataset.shape}
     encoder = instantiate(cfg.encoder, **config.taken(cfg.encoder, **sizes))
-    _refuse_misfit(dataset, encoder, backend)
+    refusals.misfit(dataset, encoder, backend)
     torch.manual_seed(randomness.key(cfg.seed, 0, "weights"))
     network = instantiate(
         cfg.model,
@@ -65,9 +62,9 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         dt=cfg.time.dt,
         backend=backend,
     )
-    _refuse_values(encoder, backend)
-    _refuse_delayed_values(encoder, network)
-    _refuse_unrecorded(cfg.trainer, backend)
+    refusals.values(encoder, backend)
+    refusals.delayed_values(encoder, network)
+    refusals.unrecorded(cfg.trainer, backend)
     stated, groups = config.split(cfg, "optimizer", "groups")
     optimizer, schedule = instantiate(stated), instantiate(cfg.scheduler)
     with config.naming_keys():  # their values are checked by torch, which sees them only here
@@ -75,17 +72,13 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         parameters = _grouped(network, groups)
         record = schedule.configure(optimizer(parameters), steps=batches * epochs, epochs=epochs)
     if isinstance(record["scheduler"], ReduceLROnPlateau):
-        _refuse_unwatchable(cfg)
+        refusals.unwatchable(cfg)
     decoder, loss = instantiate(cfg.decoder), instantiate(cfg.loss)
     for stage, part in (("decoder", decoder), ("loss", loss)):
-        _refuse_silent_readout(stage, part, network)
-    _refuse_untimed_scores(loss, decoder)
-    _refuse_endless_price(loss, cfg.time.dt * cfg.time.steps)
-    if isinstance(loss, NoLoss) and not cfg.regularizer:
-        raise ConfigError(
-            "loss: NoLoss, and no regularizer: nothing would be learnt; choose another loss, or "
-            "add for example regularizer=[synops_target]"
-        )
+        refusals.silent_readout(stage, part, network)
+    refusals.untimed_scores(loss, decoder)
+    refusals.endless_price(loss, cfg.time.dt * cfg.time.steps)
+    refusals.nothing_learnt(loss, cfg.regularizer)
     classifier = Classifier(
         encoder=encoder,
         network=network,
@@ -143,115 +136,6 @@ def _input_size(model: DictConfig, dataset: MemoryDataset, encoder: Any) -> dict
     return config.taken(model, num_inputs=encoder.num_channels, input_shape=shape)
 
 
-def _refuse_misfit(dataset: MemoryDataset, encoder: Any, backend: Any) -> None:
-    if dataset.yields == "recordings" and backend.precision == "64-true":
-        raise ConfigError(
-            "backend.precision: '64-true', but recorded events, whose times have 16 bits, are "
-            "binned in float32; choose 32-true"
-        )
-    if encoder.accepts != dataset.yields:
-        ways = {"spikes": "none", "recordings": "grid", "values": "latency"}
-        raise ConfigError(
-            f"encoder: {type(encoder).__name__} takes {encoder.accepts}, but "
-            f"{type(dataset).__name__} yields {dataset.yields}; choose for example "
-            f"encoder={ways[dataset.yields]}"
-        )
-    for stage, split in dataset.splits.items():
-        try:
-            encoder.check(_every_value(split.values))
-        except ValueError as error:
-            raise ConfigError(f"dataset: in its {stage} split, {error}") from error
-
-
-def _every_value(values: Any) -> Any:
-    """The values; of bytes the different ones, since a large data set is slow to check."""
-    is_bytes = isinstance(values, torch.Tensor) and values.dtype == torch.uint8
-    return as_floats(values.unique()[None]) if is_bytes else values
-
-
-def _refuse_values(encoder: Any, backend: Any) -> None:
-    if not (encoder.spikes or backend.takes_values):
-        raise ConfigError(
-            f"encoder: {type(encoder).__name__} gives values, but the chip takes spikes; choose an "
-            "encoder that spikes, such as encoder=latency"
-        )
-
-
-def _refuse_delayed_values(encoder: Any, network: Any) -> None:
-    first = next(iter(network.layers.values()))
-    if first.delay is not None and not encoder.spikes:
-        raise ConfigError(
-            f"model.delays.inputs: true, but {type(encoder).__name__} gives values, which have no "
-            "spikes to delay; set it to false, or choose an encoder that spikes, such as "
-            "encoder=latency"
-        )
-
-
-def _refuse_unrecorded(trainer: DictConfig, backend: Any) -> None:
-    """What steps that are recorded and replayed do not go with."""
-    reasons = {
-        "accumulate_grad_batches": (1, "writes its gradients where those of the step before are"),
-        "strategy": ("auto", "is that of one GPU"),
-    }
-    for key, (alone, reason) in reasons.items():
-        if backend.replays and key in trainer and trainer[key] != alone:
-            raise ConfigError(
-                f"trainer.{key}: {trainer[key]!r}, but a recorded step {reason}; set it to "
-                f"{alone!r}, or choose backend=gpu"
-            )
-
-
-def _refuse_unwatchable(cfg: DictConfig) -> None:
-    """A plateau schedule takes a value of its metric after each epoch, and at no other time."""
-    monitor, interval = cfg.scheduler.monitor, cfg.scheduler.interval
-    key = "check_val_every_n_epoch"
-    every = cfg.trainer.get(key, 1)  # Lightning's default
-    if monitor is None:
-        raise ConfigError(
-            "scheduler.monitor: null, but this schedule watches a metric; set it, for example to "
-            "val/accuracy"
-        )
-    if interval != "epoch":
-        raise ConfigError(
-            f"scheduler.interval: {interval!r}, but this schedule watches {monitor!r}, which is "
-            "measured once an epoch; set scheduler.interval=epoch"
-        )
-    if monitor.startswith("val/") and every != 1:
-        raise ConfigError(
-            f"scheduler.monitor: {monitor!r}, but with trainer.{key}: {every} it is not measured "
-            f"after each epoch, as this schedule takes it; set trainer.{key}=1, or watch a metric "
-            "under train/"
-        )
-
-
-def _refuse_silent_readout(stage: str, part: Any, network: Any) -> None:
-    readout = network.layers["readout"].neuron
-    if part.reads == "spikes" and not readout.spiking:
-        raise ConfigError(
-            f"{stage}: {type(part).__name__} reads output spikes, but the readout "
-            f"{type(readout).__name__} does not spike; choose model/readout=lif, "
-            f"or another {stage}"
-        )
-
-
-def _refuse_untimed_scores(loss: Any, decoder: Any) -> None:
-    if isinstance(loss, TimeToFirstSpike) and not isinstance(decoder, FirstSpike):
-        raise ConfigError(
-            f"loss: TimeToFirstSpike takes first spike times, but {type(decoder).__name__} gives "
-            "other scores; choose decoder=first_spike, or another loss"
-        )
-
-
-def _refuse_endless_price(loss: Any, seconds: float) -> None:
-    """What an output costs that does not spike in this time."""
-    if isinstance(loss, TimeToFirstSpike) and seconds / loss.tau_late > math.log(3e38):
-        raise ConfigError(
-            f"loss.tau_late: {loss.tau_late!r} s; an output that does not spike in {seconds:.3g} s "
-            "would cost exp(t / tau_late), more than float32 can hold; raise it, for example to "
-            f"{seconds / 10:.2g}"
-        )
-
-
 def set_up_torch() -> None:
     """Torch as runs take it; its products on a GPU are all of one precision.
 
@@ -277,7 +161,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     config.check(cfg)
     folder = Path(folder)
     dataset, classifier, settings = build(cfg)
-    _refuse_no_batches(cfg, dataset, settings["devices"])
+    refusals.no_batches(cfg, dataset, settings["devices"])
     data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)
     last = path_of(folder, LAST)
     resumed = checkpoints.load(last) if last.exists() else None
@@ -291,7 +175,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     trainer = build_trainer(cfg, folder, settings, resumed, has_bar, stopwatch)
     if resumed is None:
         trainer.validate(classifier, data, verbose=False)
-        _refuse_unknown_metrics(cfg, classifier)
+        refusals.unknown_metrics(cfg, classifier)
     stopwatch.begin_training()
     trainer.fit(classifier, data, ckpt_path=last if resumed else None, weights_only=True)
     trainer.strategy.barrier()  # the first of several processes has written the checkpoints
@@ -309,55 +193,6 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
         _record_hyperparameters(trainer, cfg, metrics)
         write_summary(folder, summary)
     return Result(summary, folder, classifier)
-
-
-def _refuse_no_batches(cfg: DictConfig, dataset: MemoryDataset, devices: int) -> None:
-    """A split of which a process would see no batch, for want of samples or by its limit."""
-    for stage in ("train", "val", "test") if cfg.test else ("train", "val"):
-        size = cfg.batch_size if stage == "train" else cfg.eval_batch_size
-        loader = dataset.loader(stage, size, seed=cfg.seed, rank=devices - 1, ranks=devices)
-        batches, key = len(loader), f"limit_{stage}_batches"
-        if batches == 0:
-            raise ConfigError(
-                f"backend.devices: {devices} processes, but the {stage} split has "
-                f"{len(dataset.splits[stage])} samples, and each process needs one; lower "
-                "backend.devices, or enlarge the split"
-            )
-        limit = cfg.trainer.get(key, 1.0)  # Lightning's default
-        if isinstance(limit, float) and int(limit * batches) == 0:
-            raise ConfigError(
-                f"trainer.{key}: {limit}, a share of {batches} batches of the {stage} split that "
-                f"is less than one; set it to 1, one batch, or to a share of at least 1/{batches}"
-            )
-
-
-def _refuse_unknown_metrics(cfg: DictConfig, classifier: Classifier) -> None:
-    """One validation tells the names of all that will be measured."""
-    measured = {*classifier.metrics, *classifier.training_metrics()}
-    wanted = {"best.metric": cfg.best.metric, "scheduler.monitor": cfg.scheduler.monitor}
-    wanted |= {f"callback.{name}.monitor": n.get("monitor") for name, n in cfg.callback.items()}
-    for key, name in wanted.items():
-        if name is not None and name not in measured:
-            meant = config.suggest(name, sorted(measured))
-            raise ConfigError(f"{key}: {name!r} is not measured in an epoch of this run{meant}")
-    returned = measured | result_metrics(cfg, classifier)
-    for index, objective in enumerate(cfg.objectives):
-        if objective.name not in returned:
-            meant = config.suggest(objective.name, sorted(returned))
-            raise ConfigError(
-                f"objectives[{index}].name: {objective.name!r} is no metric of this run{meant}"
-            )
-
-
-def result_metrics(cfg: DictConfig, classifier: Classifier) -> set[str]:
-    """The names of what is measured once training has ended, as validation was begun with."""
-    backend = classifier.network.backend
-    told = backend.describe(cfg.time.dt * cfg.time.steps)
-    names = {"epoch/best", "epoch/last", "batches", "seconds/train", "seconds/total"}
-    if cfg.test:
-        names |= {name.replace("val/", "test/", 1) for name in classifier.metrics}
-        told |= backend.deviations([0.0] * backend.trials) if backend.trials > 1 else {}
-    return names | {name for name, value in told.items() if isinstance(value, int | float)}
 
 
 def score(

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from snnexp import experiment
+from snnexp import refusals
 from snnexp.errors import ConfigError
 from tests.conftest import TINY
 
@@ -54,14 +54,14 @@ def test_a_metric_that_there_will_not_be_is_refused_before_training(
 )
 def test_what_is_announced_is_what_is_measured(train, monkeypatch, overrides):
     """Of the seed alone, a number too, nothing is said."""
-    announced, refuse = [], experiment._refuse_unknown_metrics
+    announced, refuse = [], refusals.unknown_metrics
 
     def spy(cfg, classifier):
         announced.append(classifier.metrics.keys() | classifier.training_metrics())
-        announced.append(experiment.result_metrics(cfg, classifier))
+        announced.append(refusals.result_metrics(cfg, classifier))
         refuse(cfg, classifier)
 
-    monkeypatch.setattr(experiment, "_refuse_unknown_metrics", spy)
+    monkeypatch.setattr(refusals, "unknown_metrics", spy)
     metrics = train(*overrides).metrics
     measured = {name for name, value in metrics.items() if isinstance(value, int | float)}
     assert announced[0] | announced[1] == measured - {"seed"}

@@ -1,7 +1,15 @@
 """A composed configuration: found, checked before anything runs, and turned into objects."""
 
 from snnexp.config.check import KINDS, NAMED, STAGES, check, suggest, taken
-from snnexp.config.nodes import directory, flatten, instantiate, naming_keys, split, whitelist
+from snnexp.config.nodes import (
+    directory,
+    flatten,
+    instantiate,
+    is_choice,
+    naming_keys,
+    split,
+    whitelist,
+)
 
 __all__ = [
     "KINDS",
@@ -11,6 +19,7 @@ __all__ = [
     "directory",
     "flatten",
     "instantiate",
+    "is_choice",
     "naming_keys",
     "split",
     "suggest",

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from snnexp.errors import ConfigError
@@ -32,6 +33,11 @@ def directory() -> Path:
     package = Path(__file__).resolve().parent.parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+def is_choice(override: Override) -> bool:
+    """Whether an override chooses an option of a group, instead of setting values."""
+    return (directory() / override.key_or_group).is_dir() and not isinstance(override.value(), dict)
 
 
 def whitelist() -> list[str]:

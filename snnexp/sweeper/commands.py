@@ -62,9 +62,8 @@ def command(
 def _is_choice(word: str) -> bool:
     """Whether an override chooses an option of a group, other than of sweeps and of Hydra."""
     override = OverridesParser.create().parse_override(word)
-    group = override.key_or_group
-    known = (config.directory() / group).is_dir() and not isinstance(override.value(), dict)
-    return known and group.partition("/")[0] not in ("sweep", "hydra")
+    stage = override.key_or_group.partition("/")[0]
+    return config.is_choice(override) and stage not in ("sweep", "hydra")
 
 
 def _are_options(group: str, names: Sequence[str]) -> bool:
