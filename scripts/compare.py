@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from snnexp import comparison, results
 from snnexp.errors import RunError, UserError
+from snnexp.figures.style import picture
 
 CURVE = "val/accuracy"
 
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         choices=("maximize", "minimize"),
         help="what is better; by default maximize an accuracy, minimize all else",
     )
-    parser.add_argument("--plot", type=Path, default=Path("compare.png"), metavar="FILE")
+    parser.add_argument("--plot", type=picture, default=Path("compare.png"), metavar="FILE")
     arguments = parser.parse_args(argv)
     default = "maximize" if "accuracy" in arguments.metric else "minimize"
     try:
@@ -114,9 +115,6 @@ def plot(a: results.Group, b: results.Group, file: Path) -> None:
     """Draw the learning curves of the common seeds: each seed thin, the mean thick."""
     common = {run.seed for run in a.runs} & {run.seed for run in b.runs}
     figure = Figure(figsize=(6, 4), layout="constrained")
-    known = figure.canvas.get_supported_filetypes()
-    if file.suffix.removeprefix(".") not in known:
-        raise RunError(f"--plot {file}: no such format; end the name with .png, .pdf or .svg")
     axes = figure.subplots()
     told = results.describe([a.runs, b.runs])
     labels = told if told[0] != told[1] else [a.label, b.label]

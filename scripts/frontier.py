@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from snnexp.figures.style import LOOKS, OKABE_ITO, empty_figure, style_axes
+from snnexp.figures.style import LOOKS, OKABE_ITO, empty_figure, picture, style_axes
 
 ACCURACY, OPERATIONS = "val/accuracy", "val/synops_effective_per_sample"
 Trials = Sequence[Mapping[str, str]]
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Accuracy against effective operations.")
     parser.add_argument("sweeps", nargs="+", metavar="LABEL=FILE")
     parser.add_argument("--beside", default="model.hidden_sizes.0", metavar="PARAMETER")
-    parser.add_argument("--figure", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--figure", type=picture, required=True, metavar="FILE")
     arguments = parser.parse_args(argv)
     sweeps = {}
     for word in arguments.sweeps:

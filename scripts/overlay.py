@@ -12,6 +12,7 @@ from pathlib import Path
 
 from snnexp import figures, folders
 from snnexp.errors import RunError, UserError
+from snnexp.figures.style import picture
 from snnexp.loggers import EpochTable
 
 
@@ -23,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--labels", nargs="+", metavar="TEXT", help="one a run; by default its DIR")
     parser.add_argument("--line", type=float, default=0.9, metavar="SHARE", help="a dashed line")
-    parser.add_argument("--plot", type=Path, default=Path("overlay.png"), metavar="FILE")
+    parser.add_argument("--plot", type=picture, default=Path("overlay.png"), metavar="FILE")
     arguments = parser.parse_args(argv)
     try:
         overlay(arguments.runs, arguments.labels, arguments.line, arguments.plot)
@@ -43,10 +44,7 @@ def overlay(runs: Sequence[Path], labels: Sequence[str] | None, line: float, fil
     read = [_read(run) for run in runs]
     curves = {name: accuracies for name, (accuracies, _) in zip(names, read, strict=True)}
     title = ", ".join(dict.fromkeys(source for _, source in read if source))
-    figure = figures.accuracy_overlay(curves, line, title)
-    if file.suffix.removeprefix(".") not in figure.canvas.get_supported_filetypes():
-        raise RunError(f"--plot {file}: no such format; end the name with .png, .pdf or .svg")
-    figure.savefig(file, dpi=150)
+    figures.accuracy_overlay(curves, line, title).savefig(file, dpi=150)
     print(f"drawn in {file}")
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from snnexp import figures, results
 from snnexp.comparison import summarize
 from snnexp.errors import UserError
+from snnexp.figures.style import picture
 
 Cells = dict[tuple[str, str], list[float]]
 
@@ -25,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Accuracy by preset and way of training.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the table there")
-    parser.add_argument("--figure", type=Path, metavar="FILE", help="also draw every chip there")
+    parser.add_argument("--figure", type=picture, metavar="FILE", help="also draw every chip there")
     arguments = parser.parse_args(argv)
     try:
         runs, unfinished = results.require_runs([arguments.folder])

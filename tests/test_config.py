@@ -63,7 +63,7 @@ def test_without_a_similar_key_the_known_ones_are_listed(compose):
 
 
 def test_a_time_of_ones_own_is_a_key_if_something_reads_it(compose):
-    config.check(compose("+time.gap=0.0", "encoder.t_bias=${time.gap}"))
+    assert config.check(compose("+time.gap=0.0", "encoder.t_bias=${time.gap}")) is None
 
 
 @pytest.mark.parametrize(

@@ -578,7 +578,6 @@ def test_overlay_draws_finished_runs_from_disk(tmp_path, capsys, monkeypatch):
         (["{done}", "{done}"], "for 2 runs; give each one of its own"),
         (["{done}", "--labels", "A", "B"], "for 1 runs; give each one of its own"),
         (["{done}", "--line", "90"], "--line: 90.0; it must lie between 0 and 1"),
-        (["{done}", "--plot", "x.foo"], "--plot x.foo: no such format; end the name with .png"),
     ],
 )
 def test_overlay_refuses(tmp_path, capsys, arguments, message):
@@ -589,9 +588,27 @@ def test_overlay_refuses(tmp_path, capsys, arguments, message):
     }
     plot = tmp_path / "figure.png"
     words = [word.format(**places) for word in arguments]
-    assert overlay.main(["--plot", str(plot), *words]) == 2
+    assert overlay.main([*words, "--plot", str(plot)]) == 2
     assert message in capsys.readouterr().err
     assert not plot.exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (compare, ["A", "B", "--plot"]),
+        (overlay, ["A", "--plot"]),
+        (frontier, ["A", "--figure"]),
+        (robustness, ["A", "--figure"]),
+    ],
+    ids=["compare", "overlay", "frontier", "robustness"],
+)
+def test_a_picture_of_no_known_format_is_refused_before_anything_is_read(script, words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        script.main([*words, "x.foo"])
+    assert ended.value.code == 2
+    expected = f"argument {words[-1]}: x.foo: no such format; end the name with .png, .pdf or .svg"
+    assert expected in capsys.readouterr().err
 
 
 def test_the_frontier_is_drawn_from_completed_trials(tmp_path, capsys):

@@ -1,8 +1,11 @@
 """What the figures look like."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -63,3 +66,10 @@ def legend_beside(panel: Axes) -> None:
     columns = 1 if len(panel.get_legend_handles_labels()[1]) <= 10 else 2
     look = {"ncols": columns, "labelspacing": 0.3, "frameon": False, "fontsize": 8}
     panel.legend(loc="upper left", bbox_to_anchor=(1, 1), **look)
+
+
+def picture(name: str) -> Path:
+    """A picture's file, as a script's argument; refused if its name says no format."""
+    if Path(name).suffix.removeprefix(".") not in FigureCanvasBase.get_supported_filetypes():
+        raise ArgumentTypeError(f"{name}: no such format; end the name with .png, .pdf or .svg")
+    return Path(name)
