@@ -82,23 +82,13 @@ class Termination(pl.Callback):
         self.handler = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._put_back(trainer)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._put_back(trainer)
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._put_back(trainer)
-
-    def _put_back(self, trainer: pl.Trainer) -> None:
         """Unless it is ignored by now: a process that is ending is not told again."""
-        ends = signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
-        if (
-            ends
-            and trainer.world_size > 1
-            and threading.current_thread() is threading.main_thread()
-        ):
+        is_ending = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        may_set = threading.current_thread() is threading.main_thread()
+        if trainer.world_size > 1 and may_set and not is_ending:
             signal.signal(signal.SIGTERM, self.handler)
+
+    on_validation_start = on_test_start = on_train_start
 
 
 class Standstill(pl.Callback):

@@ -222,7 +222,8 @@ def _fault(device: torch.device) -> str | None:
     try:
         driver.active  # noqa: B018  (made at its first use, by a compiler of C)
     except (CalledProcessError, ImportError, OSError, RuntimeError) as error:
-        return f"Triton cannot start kernels ({str(error).splitlines()[0]})"
+        reason = str(error).partition("\n")[0]
+        return f"Triton cannot start kernels ({reason})"
     return None
 
 
