@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import njit, prange, types
 from numba.extending import intrinsic
 
-from snnexp.kernels.tiles import FAST, VIEWS, add_rows
+from snnexp.kernels.tiles import FAST, INNER, VIEWS, add_rows
 
 SUM = FAST | {"reassoc"}
 """As `FAST`, and add in any order."""
@@ -35,7 +35,7 @@ def number_of_bits(typing_context, word):
     return types.int64(types.int64), generate
 
 
-@njit(cache=True, **VIEWS)
+@njit(cache=True, **INNER)
 def list_bits(words, chosen):
     """Fill `chosen` with the places of all bits of a row of words; returns their number."""
     count = 0
@@ -81,7 +81,7 @@ def _vector(context, builder, kind, array, start):
     return builder.bitcast(builder.gep(data, [start]), vector.as_pointer()), vector
 
 
-@njit(cache=True, **VIEWS)
+@njit(cache=True, **INNER)
 def pack(z, words):
     """The bits of what is not 0 in z."""
     size = len(z)
@@ -97,7 +97,7 @@ def pack(z, words):
         words[0] = word
 
 
-@njit(cache=True, **VIEWS)
+@njit(cache=True, **INNER)
 def unpack(words, z):
     """The inverse of `pack`, for spikes that are 0 or 1."""
     size = len(z)
@@ -111,7 +111,7 @@ def unpack(words, z):
         _from_word(words[index], z, index * 64)  # type: ignore[call-arg]
 
 
-@njit(fastmath=FAST, cache=True, **VIEWS)
+@njit(fastmath=FAST, cache=True, **INNER)
 def add_to_rows(total, chosen, count, line):
     """The chosen rows of total += line."""
     for k in range(count):
@@ -120,7 +120,7 @@ def add_to_rows(total, chosen, count, line):
             row[n] += line[n]
 
 
-@njit(cache=True, **VIEWS)
+@njit(cache=True, **INNER)
 def clear(rows):
     """Faster than an assignment to slices, which checks shapes."""
     flat = rows.reshape(rows.size)
@@ -137,7 +137,7 @@ def count_bits(words):
     return total
 
 
-@njit(fastmath=SUM, cache=True, **VIEWS)
+@njit(fastmath=SUM, cache=True, **INNER)
 def multiply(weight, z, out):
     """Out = W z for few neurons: five rows of W [neuron, channel] at a time."""
     tail, zero = len(out) - len(out) % 5, z.dtype.type(0)
@@ -159,7 +159,7 @@ def multiply(weight, z, out):
         out[n] = a
 
 
-@njit(fastmath=FAST, cache=True, **VIEWS)
+@njit(fastmath=FAST, cache=True, **INNER)
 def add_products(total, lines, words, z):
     """Total [neuron, channel] += the products of four lines [neuron] and rows of words."""
     for r in range(4):
@@ -171,7 +171,7 @@ def add_products(total, lines, words, z):
             row[k] += (a * z0[k] + b * z1[k]) + (c * z2[k] + d * z3[k])
 
 
-@njit(cache=True, **VIEWS)
+@njit(cache=True, **INNER)
 def project_rows(words, weight, feed, narrow, out, chosen, z):
     """out[row] = W times the spikes of a row: `narrow` by products, else by rows of `feed`."""
     if not narrow:
@@ -186,7 +186,7 @@ def project_rows(words, weight, feed, narrow, out, chosen, z):
                 add_rows(out[row], feed, chosen, count)
 
 
-@njit(cache=True, **VIEWS)
+@njit(cache=True, **INNER)
 def gather_rows(words, lines, narrow, total, chosen, z):
     """The gradient of `project_rows`' weight: [neuron, channel] if narrow, else turned."""
     tail = len(lines) - len(lines) % 4 if narrow else 0
@@ -287,7 +287,7 @@ def sort_events(step, sample, channel, sizes, start):
     return out
 
 
-@njit(cache=True, **VIEWS)
+@njit(cache=True, **INNER)
 def list_events(start, channel, row, chosen):
     """Fill `chosen` with the channels of a row's events; returns their number."""
     first, last = start[row], start[row + 1]
@@ -296,7 +296,7 @@ def list_events(start, channel, row, chosen):
     return last - first
 
 
-@njit(cache=True, **VIEWS)
+@njit(cache=True, **INNER)
 def project_event_rows(start, channel, first, feed, out, chosen):
     """out[row] = the sum of feed's rows for the events of row `first` and those after it."""
     clear(out)
@@ -315,7 +315,7 @@ def project_events(start, channel, feed, out, most, chunk):
         project_event_rows(start, channel, low, feed, out[low:high], chosen)
 
 
-@njit(cache=True, **VIEWS)
+@njit(cache=True, **INNER)
 def gather_event_rows(start, channel, first, lines, total):
     """total[channel] += the line of each event, the lines being those of row `first` and after."""
     for row in range(len(lines)):

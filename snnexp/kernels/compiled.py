@@ -4,9 +4,11 @@ Numba looks at a function's own file to tell whether its cache still holds, but 
 from several; so the cache's folder is named after all of them.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,21 +24,33 @@ def load() -> ModuleType:
     Raises ImportError without numba, RuntimeError if no cache can be written.
     """
     config: Any = importlib.import_module("numba").config
-    here = Path(__file__).parent
-    sources = b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))
     if config.CPU_FEATURES is None:
         config.CPU_FEATURES = _features()
-    before = config.CACHE_DIR
-    root = Path(before) if before else here / "__pycache__"
-    config.CACHE_DIR = str(root / f"numba-{hashlib.sha256(sources).hexdigest()[:12]}")
-    try:
+    with caching():
         fused = importlib.import_module("snnexp.kernels.fused")
-    finally:
-        config.CACHE_DIR = before
     threads = torch.get_num_threads()
     fused.set_num_threads(1)  # the first call starts numba's, as many as cores, and torch's follow
     torch.set_num_threads(threads)
     return fused
+
+
+@contextlib.contextmanager
+def caching() -> Iterator[None]:
+    """What numba is told of within this keeps its machine code in the cache of these sources."""
+    config: Any = importlib.import_module("numba").config
+    before = config.CACHE_DIR
+    root = Path(before) if before else Path(__file__).parent / "__pycache__"
+    config.CACHE_DIR = str(root / f"numba-{_sources()}")
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+@functools.cache
+def _sources() -> str:
+    here = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in here)).hexdigest()[:12]
 
 
 def _features() -> str | None:

@@ -9,6 +9,7 @@ from numba import config, set_num_threads
 from torch import Tensor
 
 from snnexp.kernels import bits, loops
+from snnexp.kernels.apart import compile_for
 from snnexp.kernels.switches import NUMBERS, Outcome, Source, Switches
 from snnexp.kernels.tiles import PART
 
@@ -51,6 +52,7 @@ def forward(
     narrow, most = _extent(source)
     _use_threads(steps * batch * _width(source, recurrent, size))
     loops.forward(
+        compile_for(loops.forward_block, tile.dtype).address,
         block,
         steps,
         size,
@@ -110,6 +112,7 @@ def backward(
     to_weight = np.zeros((shares, size, fan_in) if narrow else (shares, fan_in, size), tables)
     to_recurrent = np.zeros((shares, size if recurrent is not None else 0, size), tables)
     loops.backward(
+        compile_for(loops.backward_block, tile.dtype).address,
         block,
         steps,
         size,

@@ -9,6 +9,7 @@ through all steps before the next begins, and blocks share the cores. Within a s
 import numpy as np
 from numba import njit, prange
 
+from snnexp.kernels.apart import F1, F2, F3, H1, I1, I2, I3, caller
 from snnexp.kernels.bits import (
     add_to_rows,
     count_bits,
@@ -56,10 +57,10 @@ from snnexp.kernels.steps import (
     reset,
     spike_back,
 )
-from snnexp.kernels.tiles import FAST, PART, VIEWS, add_product, add_rows
+from snnexp.kernels.tiles import FAST, INNER, PART, add_product, add_rows
 
 
-@njit(**VIEWS)
+@njit(**INNER)
 def _project(rows, sent, start, channel, weight, feed, narrow, chosen, z, out):
     """The currents of the rows (step, sample) that bits or events cause, to `out` [row, neuron]."""
     if len(start) == 0:
@@ -68,7 +69,7 @@ def _project(rows, sent, start, channel, weight, feed, narrow, chosen, z, out):
         project_event_rows(start, channel, rows, feed, out, chosen)
 
 
-@njit(**VIEWS)
+@njit(**INNER)
 def _gather(rows, sent, start, channel, lines, narrow, total, chosen, z):
     """The gradient of `_project`'s weight from the currents', `lines`."""
     if len(start) == 0:
@@ -77,7 +78,7 @@ def _gather(rows, sent, start, channel, lines, narrow, total, chosen, z):
         gather_event_rows(start, channel, rows, lines, total)
 
 
-@njit(fastmath=FAST, **VIEWS)
+@njit(fastmath=FAST, **INNER)
 def _feed_back(out, weight, z, words, binary, chosen):
     """Add to the currents [sample, neuron] what the spikes of the step before cause."""
     for s in range(len(out)):
@@ -89,7 +90,7 @@ def _feed_back(out, weight, z, words, binary, chosen):
                     add(z[s, j], weight[j], out[s])
 
 
-@njit(fastmath=FAST, **VIEWS)
+@njit(fastmath=FAST, **INNER)
 def _gather_back(lines, z, words, binary, total, chosen, fired):
     """The gradient [from, to] of `_feed_back`'s weight.
 
@@ -108,7 +109,7 @@ def _gather_back(lines, z, words, binary, total, chosen, fired):
             add_to_rows(total, chosen, list_bits(words[s], chosen), lines[s])
 
 
-@njit(fastmath=FAST, **VIEWS)
+@njit(fastmath=FAST, **INNER)
 def _add_lines(z, lines, total):
     """The same of spikes of any size."""
     for s in range(len(lines)):
@@ -117,7 +118,7 @@ def _add_lines(z, lines, total):
                 add(z[s, j], lines[s], total[j])
 
 
-@njit(fastmath=FAST, **VIEWS)
+@njit(fastmath=FAST, **INNER)
 def _multiply(g, weight, f):
     """F += g W for the samples in g and f, W [from, to]; eight of its rows keep the cores busy."""
     number, size = weight.shape
@@ -147,7 +148,7 @@ def _multiply(g, weight, f):
                 out[n] += (a * w0[n] + b * w1[n]) + (c * w2[n] + d * w3[n])
 
 
-@njit(fastmath=FAST, **VIEWS)
+@njit(fastmath=FAST, **INNER)
 def _begin(low, high, size, initial, state):
     """The state of the units [low, high) before the first step; `initial` may be one for all."""
     apart = initial.shape[1] > size
@@ -157,11 +158,12 @@ def _begin(low, high, size, initial, state):
             copy(initial[part, first : first + size], state[part, here : here + size])
 
 
-@njit(fastmath=FAST, cache=True, **VIEWS)
-def _forward_block(
-    low, high, steps, size, x, sent, start_of, channel, synapse, feed, narrow, table, flags,
-    numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic, history,
-    held, measured, given, scratch, current, fan, chosen, none,
+def forward_block(
+    low: int, high: int, steps: int, size: int, x: F2, sent: I3, start_of: I1, channel: H1,
+    synapse: F2, feed: F2, narrow: bool, table: F2, flags: I1, numbers: F1, weight: F2,
+    initial: F2, state: F2, words: I3, spikes: F2, counts: F1, margin: F2, membrane: F2,
+    synaptic: F2, history: F3, held: I3, measured: F2, given: F2, scratch: F2, current: F2,
+    fan: F1, chosen: I1, none: I2,
 ):  # fmt: skip
     """All steps of the units [low, high); see `fused.forward`."""
     width = table.shape[1]
@@ -241,11 +243,14 @@ def _forward_block(
                     copy(q, history[2, t, start:end])
 
 
+_call_forward = caller(forward_block)
+
+
 @njit(cache=True, parallel=True)
 def forward(
-    block, steps, size, x, sent, start_of, channel, synapse, feed, narrow, most, table, flags,
-    numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic, history,
-    held, measured, given,
+    address, block, steps, size, x, sent, start_of, channel, synapse, feed, narrow, most, table,
+    flags, numbers, weight, initial, state, words, spikes, counts, margin, membrane, synaptic,
+    history, held, measured, given,
 ):  # fmt: skip
     """All blocks of `block` units, shared among numba's threads."""
     units, width, kind = state.shape[1], table.shape[1], state.dtype
@@ -253,15 +258,15 @@ def forward(
         scratch, current = np.empty((3, width), kind), np.empty((width // size, size), kind)
         fan, none = np.empty(synapse.shape[1], kind), np.empty((0, 0), np.int64)
         chosen = np.empty(max(size, most) + 4, np.int64)
-        _forward_block(
-            b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of, channel,
-            synapse, feed, narrow, table, flags, numbers, weight, initial, state, words, spikes,
-            counts, margin, membrane, synaptic, history, held, measured, given, scratch, current,
-            fan, chosen, none,
+        _call_forward(  # type: ignore[call-arg]
+            address, b * block, min(units, (b + 1) * block), steps, size, x, sent, start_of,
+            channel, synapse, feed, narrow, table, flags, numbers, weight, initial, state, words,
+            spikes, counts, margin, membrane, synaptic, history, held, measured, given, scratch,
+            current, fan, chosen, none,
         )  # fmt: skip
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def _spikes_of(t, first, last, size, words, spikes, k):
     """The spikes of step t, from bits or as they stand."""
     if len(words) > 0:
@@ -271,7 +276,7 @@ def _spikes_of(t, first, last, size, words, spikes, k):
         copy(spikes[t, first * size : last * size], k)
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def _spikes_before(t, first, last, size, words, spikes, initial, k):
     """Those of the step before t."""
     if t == 0 or len(words) + len(spikes) == 0:
@@ -280,7 +285,7 @@ def _spikes_before(t, first, last, size, words, spikes, initial, k):
         _spikes_of(t - 1, first, last, size, words, spikes, k[: (last - first) * size])
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def _plus(row, grads, t, start, end):
     """Add a step's gradients where there are any."""
     if len(grads) > 0:
@@ -289,7 +294,7 @@ def _plus(row, grads, t, start, end):
             row[n] += g[n]
 
 
-@njit(fastmath=FAST, **VIEWS)
+@njit(fastmath=FAST, **INNER)
 def _margins(low, high, size, x, table, flags, words, held, state, w, h, margin):
     """The margins of the units [low, high) again, from a constant current and the known spikes.
 
@@ -313,20 +318,24 @@ def _margins(low, high, size, x, table, flags, words, held, state, w, h, margin)
             reset(wm, z, hm, table, flags[HARD], flags[REFRACTORY] > 0, v)
 
 
-@njit(fastmath=FAST, cache=True, **VIEWS)
-def _backward_block(
-    low, high, steps, size, x, sent, start_of, channel, narrow, table, flags, numbers, weight,
-    initial, words, spikes, margin, again, history, held, given, to_spikes, behind, to_counts,
-    to_margin, to_membrane, to_synaptic, state, grads, to_synapse, to_weight, out, scratch, kept_i,
-    lines, fan, fired, chosen, none,
+def backward_block(
+    low: int, high: int, steps: int, size: int, x: F2, sent: I3, start_of: I1, channel: H1,
+    narrow: bool, table: F2, flags: I1, numbers: F1, weight: F1, initial: F2, words: I3,
+    spikes: F2, margin: F2, again: bool, history: F3, held: I3, given: bool, to_spikes: F2,
+    behind: F2, to_counts: F1, to_margin: F2, to_membrane: F2, to_synaptic: F2, ahead: F2,
+    state: F2, grads: F2, to_synapse: F2, to_weight: F2, out: F2, scratch: F2, kept_i: F2,
+    lines: F2, fan: F2, fired: F2, chosen: I1, none: I2,
 ):  # fmt: skip
-    """The adjoint of `_forward_block`, backwards through the same steps; see `fused.backward`.
+    """The adjoint of `forward_block`, backwards through the same steps; see `fused.backward`.
 
-    state: gradients of this block's, from the last step's to the first's. again: whether `margin`
-    is of this block alone.
+    state: gradients of this block's, from the last step's to the first's. again: whether `margin`,
+    of this block alone, is to be made, by a state `ahead`.
     """
     width, latest = table.shape[1], lines.reshape(high - low)
     s, k, h, ub = scratch[0], scratch[1], scratch[2], scratch[3]
+    if again:
+        _begin(low, high, size, initial, ahead)
+        _margins(low, high, size, x, table, flags, words, held, ahead, s, h, margin)
     wb, vb, kept_z = scratch[4], scratch[5], scratch[6]
     spiking, recurrent, learning = flags[SPIKING], len(weight) > 0, len(history) > 0
     packed, offset, batch = len(words) > 0, low if again else 0, words.shape[1]
@@ -424,16 +433,19 @@ def _backward_block(
             add_product(latest, size, 1, size, weight, panel, PART, state[2].reshape(lines.shape))
 
 
+_call_backward = caller(backward_block)
+
+
 @njit(cache=True, parallel=True)
 def backward(
-    block, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers, weight,
-    initial, words, spikes, margin, history, held, given, to_spikes, behind, to_counts,
+    address, block, steps, size, x, sent, start_of, channel, narrow, most, table, flags, numbers,
+    weight, initial, words, spikes, margin, history, held, given, to_spikes, behind, to_counts,
     to_margin, to_membrane, to_synaptic, to_state, to_initial, grads, to_synapse, to_weight, out,
 ):  # fmt: skip
     """All blocks in as many shares as there are tables of `grads`, `to_synapse`, `to_weight`."""
     units, shares = words.shape[1] * size, len(grads)
     blocks, width, kind = (units + block - 1) // block, table.shape[1], table.dtype
-    again = flags[SPIKING] and len(margin) == 0 and not flags[EXACT]
+    again = flags[SPIKING] != 0 and len(margin) == 0 and flags[EXACT] == 0
     for share in prange(shares):
         scratch, kept_i = np.zeros((7, width), kind), np.zeros((2, width), kind)
         fan = np.empty((4, to_synapse.shape[2] if narrow else 0), kind)
@@ -443,22 +455,17 @@ def backward(
             lines = np.empty(high - low + PART, kind)[: high - low].reshape(-1, size)
             fired, kept = np.empty(lines.shape if len(weight) > 0 else (0, 0), kind), margin
             state = np.zeros((4 + flags[ADAPTIVE], high - low), kind)
+            ahead = np.empty((3 if again else 0, high - low), kind)
             for part in range(len(to_state)):
                 copy(to_state[part, low:high], state[part])
             if again:
                 kept = np.empty((steps, high - low), kind)
-                before = np.empty((3, high - low), kind)
-                _begin(low, high, size, initial, before)
-                _margins(
-                    low, high, size, x, table, flags, words, held, before, scratch[0], scratch[2],
-                    kept,
-                )  # fmt: skip
-            _backward_block(
-                low, high, steps, size, x, sent, start_of, channel, narrow, table, flags, numbers,
-                weight, initial, words, spikes, kept, again, history, held, given, to_spikes,
-                behind, to_counts, to_margin, to_membrane, to_synaptic, state, grads[share],
-                to_synapse[share], to_weight[share], out, scratch, kept_i, lines, fan,
-                fired, chosen, none,
+            _call_backward(  # type: ignore[call-arg]
+                address, low, high, steps, size, x, sent, start_of, channel, narrow, table, flags,
+                numbers, weight, initial, words, spikes, kept, again, history, held, given,
+                to_spikes, behind, to_counts, to_margin, to_membrane, to_synaptic, ahead, state,
+                grads[share], to_synapse[share], to_weight[share], out, scratch, kept_i, lines,
+                fan, fired, chosen, none,
             )  # fmt: skip
             for part in range(len(to_initial)):
                 copy(state[part], to_initial[part, low:high])

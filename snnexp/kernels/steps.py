@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from snnexp.kernels.surrogates import FLATTEST, FORMULAS
-from snnexp.kernels.tiles import FAST, VIEWS
+from snnexp.kernels.tiles import FAST, INNER
 
 SPIKING, HARD, DELAYED, ATTACHED, BEFORE, MULTIPLE, SMOOTH, REFRACTORY = range(8)
 FORMULA, LATE, DIRECT, STRICT, EXACT, ADAPTIVE, _, _, _, _, LEARNT = range(8, 19)
@@ -21,15 +21,15 @@ def _choose(name, kinds):
     """A compiled function that fills `out` by the formula `name` of surrogate number `kind`."""
     if not kinds:
 
-        @njit(fastmath=FAST, **VIEWS)
+        @njit(fastmath=FAST, **INNER)
         def nothing(kind, x, p, q, out):
             pass
 
         return nothing
-    formula = njit(fastmath=FAST, **VIEWS)(getattr(kinds[0], name))
+    formula = njit(fastmath=FAST, **INNER)(getattr(kinds[0], name))
     others = _choose(name, kinds[1:])
 
-    @njit(fastmath=FAST, **VIEWS)
+    @njit(fastmath=FAST, **INNER)
     def fill(kind, x, p, q, out):
         if kind == 0:
             one = x.dtype.type(1)
@@ -44,21 +44,21 @@ def _choose(name, kinds):
 _bump, _rise = _choose("bump", FORMULAS), _choose("rise", FORMULAS)
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def copy(source, target):
     """Shorter code than an assignment to a slice, which checks shapes."""
     for n in range(len(target)):
         target[n] = source[n]
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def clear(target):
     """All of it 0."""
     for n in range(len(target)):
         target[n] = 0
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def integrate(x, table, flags, v, i, z, q, w):
     """I(t) in place, and w(t); `direct` neurons have i = x, which is left to the last step."""
     a, b, g, c = table[A], table[B], table[G], table[C]
@@ -84,7 +84,7 @@ def integrate(x, table, flags, v, i, z, q, w):
             w[n] -= g[n] * q[n]
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def adapt(v, z, table, q):
     """Q(t) in place."""
     keep, coupling, jump = table[KEEP], table[FROM_MEMBRANE], table[FROM_SPIKE]
@@ -92,7 +92,7 @@ def adapt(v, z, table, q):
         q[n] = keep[n] * q[n] + coupling[n] * v[n] + jump[n] * z[n]
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def fire(u, w, table, flags, numbers, z):
     """The spikes; binary ones from w, so that margins u nobody keeps need not be made."""
     zero, one, edge = u.dtype.type(0), u.dtype.type(1), numbers[0]
@@ -108,7 +108,7 @@ def fire(u, w, table, flags, numbers, z):
             z[n] = one if w[n] - threshold[n] > edge else zero
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def hold(z, r, steps, h, free):
     """Hold back spikes while r > 0; h says where, r goes on. `free`: spikes are measured."""
     zero, one = z.dtype.type(0), z.dtype.type(1)
@@ -121,7 +121,7 @@ def hold(z, r, steps, h, free):
         r[n] = steps if z[n] > zero else max(r[n] - one, zero)
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def reset(w, z, h, table, hard, held, v):
     """V(t)."""
     if hard:
@@ -137,34 +137,34 @@ def reset(w, z, h, table, hard, held, v):
             v[n] = w[n] - z[n] * amount[n]
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def add(factor, row, out):
     """Out += factor times row."""
     for n in range(len(out)):
         out[n] += factor * row[n]
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def plus_product(row, factor, other):
     """Row += factor times other, number by number, as far as all three go."""
     for n in range(min(len(row), len(factor), len(other))):
         row[n] += factor[n] * other[n]
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def minus_product(row, factor, other):
     """Row -= factor times other, likewise."""
     for n in range(min(len(row), len(factor), len(other))):
         row[n] -= factor[n] * other[n]
 
 
-@njit(**VIEWS)
+@njit(**INNER)
 def learns(flags, number):
     """Whether a gradient is asked of a number, by its row of the table."""
     return flags[LEARNT] & (1 << number) != 0
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, given):
     """Gradients of `NUMBERS` from one step; vb is v's before the reset's derivative.
 
@@ -201,7 +201,7 @@ def add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, giv
                 to[n] += vb[n] * h[n] * (k.dtype.type(1) - k[n])
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def add_adaptation(grads, flags, qb, k, v, kept_q, wb):
     """Gradients of the adaptation's numbers, and the gain's part of it, from one step."""
     if learns(flags, G):
@@ -214,7 +214,7 @@ def add_adaptation(grads, flags, qb, k, v, kept_q, wb):
         plus_product(grads[FROM_SPIKE], qb, k)
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def adapt_back(table, wb, qb):
     """The gradient of q's value of the step before."""
     keep, g = table[KEEP], table[G]
@@ -222,7 +222,7 @@ def adapt_back(table, wb, qb):
         qb[n] = keep[n] * qb[n] - g[n] * wb[n]
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def spike_back(u, k, h, table, flags, numbers, given, v, f, s, ub):
     """Through the reset and the spike: v becomes the gradient of w but for u's part, ub is u's."""
     one = u.dtype.type(1)
@@ -251,7 +251,7 @@ def spike_back(u, k, h, table, flags, numbers, given, v, f, s, ub):
         ub[n] = f[n] * s[n]
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def moved_back(drive, before, k, h, table, held, v, f, d, ub):
     """As `eager._moved_back`; v becomes the gradient of w but for a spike's part, ub is that."""
     zero, one, flattest = v.dtype.type(0), v.dtype.type(1), v.dtype.type(FLATTEST)
@@ -273,7 +273,7 @@ def moved_back(drive, before, k, h, table, held, v, f, d, ub):
         d[n] = kept + before[n] * f[n]
 
 
-@njit(fastmath=FAST, forceinline=True, **VIEWS)
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def current_back(table, flags, plain, used, w, v, i, f, out):
     """Through w and i: the gradient of x, and those of the v, i and z of the step before.
 

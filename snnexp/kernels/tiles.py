@@ -4,6 +4,8 @@ Left to the vectoriser, a loop loads and stores what it adds to for every few ro
 fixed number of lanes, is a vector to the compiler, stored when all has been added.
 """
 
+from typing import Any
+
 import llvmlite.binding
 from llvmlite import ir
 from numba import njit, types
@@ -12,9 +14,11 @@ from numba.extending import intrinsic
 
 FAST = {"contract", "nsz"}
 """What the compiler may do with floats: fuse a product into a sum, ignore the sign of zero."""
-VIEWS = {"error_model": "numpy", "_nrt": False}
+VIEWS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 """For functions that make no arrays: numba then counts no references to slices of them, which it
 does by an atomic instruction each, a third of a small scan's time."""
+INNER: dict[str, Any] = VIEWS | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""For those of them that compiled code alone calls: nothing is compiled to call them otherwise."""
 
 _IS_WIDE = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 LANES = 128 if _IS_WIDE else 64
@@ -81,7 +85,7 @@ def _add_tile(typing_context, rows, first, stride, chosen, count, out, at):
     return types.none(rows, n, n, chosen, n, out, n), generate
 
 
-@njit(fastmath=FAST, cache=True, **VIEWS)
+@njit(fastmath=FAST, cache=True, **INNER)
 def add_rows(out, rows, chosen, count):
     """Out += the chosen rows; the last of `rows` is 0, and `chosen` has room for three more."""
     size = len(out)
@@ -143,7 +147,7 @@ def _multiply_tile(
     return types.none(left, n, n, n, right, n, n, out, n, n, n), generate
 
 
-@njit(cache=True, **VIEWS)
+@njit(cache=True, **INNER)
 def add_product(left, gap, step, count, right, panel, stride, out):
     """out[r, n] += the sum over k < count of left.flat[r gap + k step] right[k, n].
 
