@@ -1,10 +1,12 @@
 """The search space: Hydra's grammar of sweeps as Optuna's distributions."""
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -102,7 +104,7 @@ class Parameter:
             case IntDistribution(low=low, high=high, step=step, log=False):
                 return list(range(low, high + 1, step))
             case FloatDistribution(low=low, high=high, step=float(step)):
-                return [low + index * step for index in range(round((high - low) / step) + 1)]
+                return [_on_step(low, step, n) for n in range(round((high - low) / step) + 1)]
         raise ConfigError(
             f"{self.key}: {self.text} has no finite number of values, which a grid needs; "
             "use a choice(...) or range(...), or another hydra.sweeper.sampler"
@@ -270,13 +272,23 @@ def _narrow(
     most = distribution.high if high is None else min(high, distribution.high)
     step = distribution.step
     if step:  # both bounds stay on the steps that are counted from the widest one's first
-        least = distribution.low + -(-(least - distribution.low) // step) * step
-        most = distribution.low + (most - distribution.low) // step * step
+        first = distribution.low
+        least = _on_step(first, step, math.ceil((least - first) / step - ROUNDING))
+        most = _on_step(first, step, math.floor((most - first) / step + ROUNDING))
     if least > most:
         raise NothingLeft(f"{where}: nothing is left between {least:g} and {most:g}")
     if isinstance(distribution, IntDistribution):
         return IntDistribution(int(least), int(most), log=distribution.log, step=distribution.step)
     return FloatDistribution(least, most, log=distribution.log, step=distribution.step)
+
+
+ROUNDING = 1e-9
+"""Of a step: (0.7 - 0.1) / 0.1 is below 6 in floats."""
+
+
+def _on_step(first: float, step: float, count: int) -> float:
+    """Step number `count` from the first, in decimals as they are written: 0.1 + 2 x 0.1 is 0.3."""
+    return float(Decimal(str(first)) + count * Decimal(str(step)))
 
 
 def look_up(key: str, earlier: Mapping[str, Value], base: DictConfig) -> Any:

@@ -124,6 +124,34 @@ def test_bounds_that_leave_nothing_are_named():
         space.suggest(parameters, optuna.create_study().ask(), BASE)
 
 
+@pytest.mark.parametrize(
+    ("text", "conditions", "low", "high"),
+    [
+        ("range(0.1,0.9,0.1)", {"high": "0.7"}, 0.1, 0.7),
+        ("range(0.0,1.0,0.1)", {"low": "0.2"}, 0.2, 0.9),
+        ("range(0.8,1.0,0.05)", {"low": "0.86"}, 0.9, 0.95),
+        ("range(0.1,0.9,0.1)", {"low": "0.2", "high": "0.39"}, 0.2, 0.3),
+        ("range(1,20,3)", {"low": "2", "high": "16"}, 4, 16),
+        ("interval(0.1,0.9)", {"low": "0.0", "high": "1.0"}, 0.1, 0.9),
+    ],
+)
+def test_bounds_keep_every_step_within_them(text, conditions, low, high):
+    """0.1 + 6 x 0.1 is 0.7, though (0.7 - 0.1) / 0.1 in floats is below 6."""
+    ((parameter,), _) = read({"a": text}, conditions={"a": conditions})
+    found = parameter._within({}, BASE)
+    assert (found.low, found.high) == (low, high)
+
+
+def test_the_values_of_a_range_are_those_that_hydra_would_run():
+    for text, values in (
+        ("range(0.8,1.0,0.05)", [0.8, 0.85, 0.9, 0.95]),
+        ("range(0.1,0.4,0.1)", [0.1, 0.2, 0.3]),
+        ("range(1,8,3)", [1, 4, 7]),
+    ):
+        ((parameter,), _) = read({"a": text})
+        assert parameter.values() == values
+
+
 def test_a_grid_leaves_out_what_a_condition_takes_away():
     params = {"layers": "range(1,3)", "late": "choice(a,b)"}
     parameters, _ = read(params, conditions={"late": {"when": "layers > 1"}})
