@@ -57,6 +57,17 @@ def test_scores_and_gradients(name, scale, scale_gradient):
     torch.testing.assert_close(read, factor * torch.tensor(GRADIENT_OF_FIRST[name]).float())
 
 
+def test_the_first_spike_is_read_in_seconds_and_silence_as_the_runs_end():
+    """Of 4 steps of 2 ms: outputs spike first in step 0, first in step 2, and never."""
+    spikes = torch.tensor([[1.0, 0, 0], [0, 0, 0], [1, 1, 0], [0, 1, 0]])[:, None].requires_grad_()
+    scores = decoders.FirstSpike(scale=1.0, scale_gradient=True, dt=2e-3)(activity(None, spikes))
+    torch.testing.assert_close(scores, torch.tensor([[0.0, -4e-3, -8e-3]]))
+    scores.backward(torch.tensor([[1.0, 2.0, 3.0]]))
+    expected = torch.zeros(4, 1, 3)  # the time falls by dt as the spike that is read grows
+    expected[0, 0, 0], expected[2, 0, 1] = 2e-3, 2 * 2e-3
+    torch.testing.assert_close(spikes.grad, expected)
+
+
 def test_a_readout_without_spikes_has_no_count():
     decoder = decoders.SpikeCount(scale=1.0, scale_gradient=True)
     with pytest.raises(ValueError, match=r"^decoder: .*spikes"):

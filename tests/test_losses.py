@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from snnexp.activity import Activity, LayerActivity
 from snnexp.inputs import Dense, Static
-from snnexp.losses import CrossEntropy, CrossEntropyOverTime, MSECount
+from snnexp.losses import CrossEntropy, CrossEntropyOverTime, MSECount, NoLoss, TimeToFirstSpike
 
 
 def activity(spikes=None, membrane=None):
@@ -69,6 +69,20 @@ def test_mse_count_is_a_mean_over_the_batch_and_its_gradient_flows():
     torch.testing.assert_close(spikes.grad, expected)
 
 
+def test_first_spikes_that_are_early_and_alone_are_cheap():
+    """The label's output spikes at 1 and 3 ms, the other one at 3 and 2 ms; tau is 2 ms."""
+    times = torch.tensor([[1e-3, 3e-3], [2e-3, 3e-3]])
+    loss = TimeToFirstSpike(tau=2e-3, alpha=0.5, tau_late=4e-3)
+    found = loss(activity(), -times, torch.tensor([0, 1]))
+    entropy = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(0.5))) / 2
+    price = 0.5 * (math.exp(1 / 4) - 1 + math.exp(3 / 4) - 1) / 2
+    assert found.item() == pytest.approx(entropy + price, rel=1e-6)
+
+
+def test_no_loss_is_zero():
+    assert NoLoss()(activity(), torch.ones(2, 3), torch.tensor([0, 1])) == 0
+
+
 @pytest.mark.parametrize(
     ("build", "start"),
     [
@@ -76,6 +90,8 @@ def test_mse_count_is_a_mean_over_the_batch_and_its_gradient_flows():
         (lambda: CrossEntropyOverTime(label_smoothing=-0.1), "label_smoothing: -0.1"),
         (lambda: MSECount(rate_correct=1.2, rate_incorrect=0.2), "rate_correct: 1.2"),
         (lambda: MSECount(rate_correct=0.2, rate_incorrect=0.2), "rate_incorrect: 0.2"),
+        (lambda: TimeToFirstSpike(tau=0.0, alpha=0.1, tau_late=1e-3), "tau: 0.0 s"),
+        (lambda: TimeToFirstSpike(tau=1e-3, alpha=-0.1, tau_late=1e-3), "alpha: -0.1"),
     ],
 )
 def test_refusals_name_the_argument_first(build, start):
