@@ -8,8 +8,8 @@ import torch
 from snnexp.activity import Activity, LayerActivity
 from snnexp.inputs import Dense
 from snnexp.metrics import ActivityMetrics
-from snnexp.models import BiasedLI, SuperSpike
-from tests.models.made import cuba_li, li, lif, network
+from snnexp.models import BiasedLI, FixedDelay, SuperSpike
+from tests.models.made import cuba_li, iaf, li, lif, network
 
 DT = 1e-3
 SURROGATE = SuperSpike(slope=20.0)
@@ -40,6 +40,9 @@ def driven(net, inputs):
 EXAMPLE = dense(4, 2, 3, (0, 0, 0), (1, 0, 0), (3, 0, 2), (2, 1, 1))
 
 
+EXAMPLE_OF_ONE = dense(3, 1, 3, (0, 0, 0))
+
+
 def made_activity(steps=4, dtype=torch.float32):
     """Two samples: neuron 0 silent, 1 spikes in half of the steps, 2 in one, 3 in all but one."""
     spikes = torch.zeros(steps, 2, 4, dtype=dtype)
@@ -48,6 +51,7 @@ def made_activity(steps=4, dtype=torch.float32):
     spikes[:, :, 3] = 1
     spikes[0, 0, 3] = 0
     margin = torch.full((steps, 2, 4), 1.0)
+    margin[1:] = -1.0  # far below the threshold is outside too
     margin[0, 0] = torch.tensor([0.0, SURROGATE.half_width, -SURROGATE.half_width, 0.03])
     layers = {
         "hidden1": LayerActivity(Dense(spikes), None, margin),
@@ -79,6 +83,17 @@ def test_rates_and_shares_of_a_hand_made_activity():
     assert {name: values[name] for name in expected} == pytest.approx(expected)
     rates = metrics.neuron_rates()["hidden1"]
     torch.testing.assert_close(rates, torch.tensor([0, 4, 1, 7]) / 8e-3)
+
+
+def test_several_spikes_of_a_step_are_one_place_that_is_not_sparse():
+    """5 spikes in 2 of 3 steps of 4 neurons: 10 of 12 places stay without one."""
+    net = network((3, 4, 2), partial(iaf, multiple=True))
+    spikes = torch.zeros(3, 1, 4)
+    spikes[0, 0, 1], spikes[2, 0, 3] = 3, 2
+    layers = {"hidden1": LayerActivity(Dense(spikes)), "readout": LayerActivity()}
+    values = measure(net, Activity(EXAMPLE_OF_ONE, layers))
+    assert values["spikes_per_sample"] == 5
+    assert values["activation_sparsity"] == pytest.approx(10 / 12)
 
 
 def test_batches_of_unequal_size_add_up_to_means_over_samples():
@@ -119,3 +134,22 @@ def test_a_bias_says_nothing_of_a_sample():
     activity = driven(net, dense(40, 2, 3, (0, 0, 0), (0, 0, 1), (0, 0, 2)))
     assert activity.readout.membrane[-1].min() > 0.1
     assert measure(net, activity)["silent_output_fraction"] == 0.5
+
+
+def test_an_integrator_behind_silent_neurons_is_silent_whatever_the_input():
+    net = network((3, 4, 2), LIF)
+    for weight in net.weights().values():
+        weight.data.fill_(0.0)
+    assert measure(net, driven(net, EXAMPLE))["silent_output_fraction"] == 1
+
+
+def test_what_is_still_under_way_at_the_end_says_nothing():
+    """hidden1 spikes at once in sample 0 alone; 6 steps later a run of 4 is over, one of 8 not."""
+    delays = partial(FixedDelay, low=6 * DT, high=6 * DT, inputs=False)
+    for steps, silent in ((4, 1.0), (8, 0.5)):
+        net = network((3, 4, 2), LIF)
+        net.weights()["hidden1"].data.fill_(2.0)
+        net._delay(delays, DT)
+        activity = driven(net, dense(steps, 2, 3, (0, 0, 0)))
+        assert activity.layers["hidden1"].spikes[0, 0].all()
+        assert measure(net, activity)["silent_output_fraction"] == silent

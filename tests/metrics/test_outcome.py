@@ -51,3 +51,9 @@ def test_a_tie_goes_to_the_first_class():
 )
 def test_wilson_interval(hits, trials, low, high):
     assert wilson_interval(hits, trials) == pytest.approx((low, high), abs=6e-4)
+
+
+def test_the_interval_of_none_and_of_all_ends_at_0_and_1():
+    """In floats the bound of 0 of 7 would be below 0, that of 20 of 20 above 1."""
+    assert wilson_interval(0, 7)[0] == 0
+    assert wilson_interval(20, 20)[1] == 1

@@ -12,6 +12,7 @@ from snnexp.inputs import Dense, Events, Static
 from snnexp.metrics import SynapticOperations, size_of
 from snnexp.models import (
     AvgPool2d,
+    BatchNorm,
     Chain,
     Conv2d,
     Flatten,
@@ -56,6 +57,7 @@ def test_linear_3_to_5():
     assert values["synops_ac/hidden1"] == values["synops_fanout/hidden1"] == 10
     assert values["synops_ac_per_step/hidden1"] == values["synops_fanout_per_step/hidden1"] == 2.5
     assert values["synops_dense/hidden1"] == 60
+    assert values["synops_ac_per_step"] == 2.5 + values["synops_ac_per_step/readout"]
     assert values["synops_mac_per_sample"] == 0
 
 
@@ -130,6 +132,9 @@ def test_by_content_one_value_of_the_batch_decides_for_its_step_alone():
     found = measure(net, driven(net, inputs), by_content=True)
     assert (found["synops_mac/hidden1"], found["synops_ac/hidden1"]) == (5, 5)
     assert found["synops_fanout/hidden1"] == 5 * 5 / 2
+    step, sample, channel = inputs.spikes.nonzero().unbind(1)
+    twice = Events(*(torch.cat([part[:1], part]) for part in (step, sample, channel)), 2, 2, 3)
+    assert measure(net, driven(net, twice), by_content=True) == found
     declared = measure(net, driven(net, inputs))
     assert (declared["synops_mac/hidden1"], declared["synops_ac/hidden1"]) == (0, 10)
 
@@ -188,6 +193,21 @@ def test_size_of_a_network():
     assert size["footprint_bytes"] == 4 * (784 * 128 + 128 * 10)
     assert size["connection_sparsity"] == 2 / (784 * 128 + 128 * 10)
     assert (size["neurons"], size["neurons/hidden1"], size["neurons/readout"]) == (138, 128, 10)
+
+
+def test_the_footprint_counts_buffers_and_what_a_number_takes():
+    """30 + 10 weights in doubles; a norm of 5 and of 2 neurons has 4 numbers of each."""
+    net = network((6, 5, 2), LIF).double()
+    assert size_of(net)["footprint_bytes"] == 8 * (30 + 10)
+    for layer in net.layers.values():
+        layer.norm = BatchNorm(size=layer.neuron.size, momentum=0.1, epsilon=1e-5)
+    assert size_of(net)["footprint_bytes"] == 8 * 40 + 4 * 4 * (5 + 2)
+
+
+def test_recurrent_connections_count_for_sparsity_with_those_to_oneself():
+    net = network((3, 4, 2), partial(LIF, recurrent=True))
+    net.weights()["hidden1_recurrent"].data[:, 0] = 0
+    assert size_of(net)["connection_sparsity"] == 4 / (3 * 4 + 4 * 4 + 4 * 2)
 
 
 # Brute force
