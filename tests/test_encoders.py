@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from snnexp.encoders import Constant, Latency, NoEncoder, Poisson, RepeatedLatency
+from snnexp.encoders import Augmented, Constant, Latency, NoEncoder, Poisson, RepeatedLatency
 from snnexp.inputs import Dense, Events, Static
 
 LATENCY = {
@@ -70,7 +70,25 @@ def test_latency_gives_a_gpu_the_same_spikes_as_a_grid(repetitions, threshold, t
     assert grid.spikes.shape == (30, 3, encoder.num_channels)
 
 
-@pytest.mark.parametrize("value", [1.75, -0.25, float("nan")])
+def test_times_are_rounded_as_doubles_are():
+    """Values whose time lies half a step off the grid, and their neighbours among floats."""
+    late = 40e-6 - 2e-6
+    halves = torch.tensor([((step + 0.5) * 2e-6 - 2e-6) / late for step in range(1, 20)])
+    inf = torch.tensor(torch.inf)
+    values = torch.stack([halves.nextafter(-inf), halves, halves.nextafter(inf)], 1)
+    encoder = Latency(**{**LATENCY, "num_features": 3})
+    expected = [round((2e-6 + x * late) / 2e-6) for x in values.flatten().tolist()]
+    assert encoder(values).step.tolist() == expected
+
+
+def test_the_bias_channel_spikes_at_the_step_nearest_to_its_time():
+    """In floats 0.7 / 0.1 is below 7."""
+    grid = {"dt": 0.1, "steps": 10, "t_early": 0.0, "t_late": 0.9}
+    inputs = Latency(**{**LATENCY, **grid, "t_bias": 0.7})(torch.zeros(1, 1))
+    assert steps_of(inputs) == {(0, 0): 0, (0, 1): 7}
+
+
+@pytest.mark.parametrize("value", [1.75, 1.53125, -0.25, float("nan")])
 def test_latency_refuses_a_value_off_the_grid(value):
     with pytest.raises(ValueError, match=rf"^values: \[{value}\] would spike off the grid"):
         Latency(**LATENCY)(torch.tensor([[0.5], [value]]))
@@ -107,6 +125,28 @@ def test_poisson_rate_lies_within_binomial_bounds(value, share):
     assert set(spikes.unique().tolist()) <= {0.0, 1.0}
     deviation = (share * (1 - share) / 50_000) ** 0.5
     assert spikes.mean().item() == pytest.approx(share, abs=5 * deviation)
+
+
+def test_poisson_rates_are_each_values_own():
+    spikes = Poisson(**{**POISSON, "max_rate": 1000.0})(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    assert spikes.dense().sum(0).tolist() == [[0, 100], [100, 0]]
+
+
+def test_images_are_changed_by_one_function_after_another():
+    def twice(images, generator):
+        return 2 * images
+
+    def turned(images, generator):
+        return images.flip(3) + 1
+
+    encoder = Augmented(
+        num_features=4,
+        input_shape=(1, 2, 2),
+        of=NoEncoder,
+        augment={"turned": turned, "twice": twice},
+    )
+    changed = encoder.alter(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.Generator())
+    assert changed.tolist() == [[6.0, 4.0, 10.0, 8.0]]
 
 
 def test_poisson_at_one_spike_a_step_is_certain():

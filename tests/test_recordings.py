@@ -59,7 +59,7 @@ def test_augmentations_change_training_recordings_only_and_one_after_another():
 
     def note(name):
         def change(values, generator):
-            seen.append((name, values.num_channels))
+            seen.append((name, values.num_channels, generator))
             return values
 
         return change
@@ -67,8 +67,9 @@ def test_augmentations_change_training_recordings_only_and_one_after_another():
     encoder = grid(channels=5, augment={"a": note("a"), "b": note("b")})
     encoder(recordings([0.0], [0], [0]))
     assert seen == []
-    encoder(recordings([0.0], [0], [0], training=True), torch.Generator())
-    assert seen == [("a", 5), ("b", 5)]
+    draws = torch.Generator()
+    encoder(recordings([0.0], [0], [0], training=True), draws)
+    assert seen == [("a", 5, draws), ("b", 5, draws)]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from snnexp.datasets import SHD, SSC
+from snnexp.randomness import generator
 from tests.datasets.files import TIMES, UNITS, md5, pack, write
 
 REAL = os.environ.get("SNNEXP_DATA")
@@ -74,6 +75,13 @@ def test_random_and_no_validation(folder):
     assert [len(drawn.splits[stage]) for stage in ("train", "val")] == [6, 2]
     together = torch.cat([drawn.splits[stage].labels for stage in ("train", "val")])
     assert sorted(together.tolist()) == list(range(8))
+    held_out = []
+    for seed in range(3):
+        order = torch.randperm(8, generator=generator(seed, 0, "validation"))
+        held_out.append((order < 2).nonzero().flatten().tolist())
+        data = shd(folder, validation="random", val_seed=seed)
+        assert data.splits["val"].labels.tolist() == held_out[-1]
+    assert held_out[0] != held_out[1]
     every = shd(folder, validation="none")
     assert every.splits["train"].labels.tolist() == list(range(8))
     assert every.splits["val"].labels.tolist() == [2, 3, 6, 7]

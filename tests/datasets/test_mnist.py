@@ -1,14 +1,18 @@
 """MNIST: what is refused without the data, and what the real data become."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from snnexp.datasets import MNIST, as_floats
+from snnexp.datasets import mnist as module
 from snnexp.datasets.mnist import FILES
+from snnexp.randomness import generator
 
 REAL = os.environ.get("SNNEXP_DATA")
 LABELS = "t10k-labels-idx1-ubyte"
@@ -40,6 +44,91 @@ def mnist(**changes):
 def test_bad_values_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         mnist(**{"root": str(tmp_path)} | changes)
+
+
+def number_of(split):
+    """The first pixel of each made image is its place in the file."""
+    return split.values[:, 0].tolist()
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """50 training and 4 test images in the official layout, whose checksums count as known."""
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    sums = {}
+    for part, total, first in (("train", 50, 0), ("t10k", 4, 100)):
+        images = np.zeros((total, 28, 28), np.uint8)
+        images[:, 0, 0] = np.arange(total) + first
+        images[:, 1, 2:4] = 50, 51
+        labels = (np.arange(total) % 10).astype(np.uint8)
+        for kind, head, values in (("images-idx3", 16, images), ("labels-idx1", 8, labels)):
+            name, data = f"{part}-{kind}-ubyte", bytes(head) + values.tobytes()
+            (folder / name).write_bytes(data)
+            sums[name] = len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()
+    monkeypatch.setattr(module, "FILES", sums)
+    return tmp_path
+
+
+def test_the_last_training_images_validate(made):
+    data = mnist(root=str(made), val_share=0.1)
+    assert number_of(data.splits["train"]) == list(range(45))
+    assert number_of(data.splits["val"]) == list(range(45, 50))
+    assert number_of(data.splits["test"]) == list(range(100, 104))
+    for split in data.splits.values():
+        assert split.labels.tolist() == [number % 10 for number in number_of(split)]
+    assert data.splits["test"].values[0, 28 + 2 : 28 + 4].tolist() == [50, 51]
+
+
+def test_images_that_validate_are_drawn_by_a_seed_of_their_own(made):
+    for seed in (1, 2):
+        order = torch.randperm(50, generator=generator(seed, 0, "validation")).tolist()
+        data = mnist(root=str(made), val_share=0.1, val_seed=seed)
+        assert number_of(data.splits["train"]) == order[:45]
+        assert number_of(data.splits["val"]) == order[45:]
+
+
+@pytest.mark.parametrize("val_seed", [None, 1])
+def test_a_fraction_is_of_what_is_trained_on_and_always_the_same(made, val_seed):
+    whole, part, again = (
+        mnist(root=str(made), val_share=0.1, val_seed=val_seed, fraction=fraction).splits
+        for fraction in (1.0, 0.2, 0.2)
+    )
+    share = torch.randperm(45, generator=generator(0, 0, "fraction"))[:9].tolist()
+    every = number_of(whole["train"])
+    for splits in (part, again):
+        assert number_of(splits["train"]) == [every[place] for place in share]
+    assert number_of(part["val"]) == number_of(whole["val"])
+
+
+def test_pixels_below_a_threshold_are_0(made):
+    """0.2 is 51 of 255."""
+    values = mnist(root=str(made), threshold=0.2).splits["train"].values
+    assert values[0].nonzero().flatten().tolist() == [28 + 3]
+
+
+def test_smaller_images_are_rounded_means_of_areas():
+    """Of the first area (1, 1, 1, 0) the mean is 0.75, of the next one (255, 255, 255, 252)."""
+    images = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    images[1, :2, :4] = torch.tensor([[1, 1, 255, 255], [1, 0, 255, 252]])
+    small = module._prepare(images, 14, 0.0)
+    assert (small.dtype, small.shape) == (torch.uint8, (2, 196))
+    assert small[1, :3].tolist() == [1, 254, 0] and not small[0].any()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda data: data[:-1], rf"{LABELS} has 11 bytes instead of 12; remove it"),
+        (lambda data: data[:-1] + b"\x0b", rf"{LABELS} has md5 .* instead of "),
+    ],
+    ids=["truncated", "foreign"],
+)
+def test_a_spoilt_made_file_is_refused_by_name(made, spoil, message):
+    path = made / "MNIST" / "raw" / LABELS
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        mnist(root=str(made))
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,9 @@ def test_grid_covers_the_plane():
     torch.testing.assert_close(values[:, 2:], 1 - values[:, :2])
     cross = [False, True, False, True, True, True, False, True, False]
     assert inside.tolist() == cross
+    values, inside, extent = YinYang(**{**SMALL, "radius_big": 0.3}).grid(3)
+    assert values[-1].tolist() == pytest.approx([0.6, 0.6, 0.4, 0.4])
+    assert (extent, inside.tolist()) == ((0, 0.6, 0, 0.6), cross)
 
 
 @pytest.mark.parametrize(
