@@ -68,6 +68,12 @@ def test_the_first_spike_is_read_in_seconds_and_silence_as_the_runs_end():
     torch.testing.assert_close(spikes.grad, expected)
 
 
+def test_the_highest_of_membranes_below_zero_is_the_one_next_to_it():
+    trace = torch.tensor([[-3.0, 1.0], [-1.0, -2.0]])[:, None]
+    decoder = decoders.MaxOverTime(scale=1.0, scale_gradient=True)
+    assert decoder(activity(trace, None)).tolist() == [[-1.0, 1.0]]
+
+
 def test_a_readout_without_spikes_has_no_count():
     decoder = decoders.SpikeCount(scale=1.0, scale_gradient=True)
     with pytest.raises(ValueError, match=r"^decoder: .*spikes"):

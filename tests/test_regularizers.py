@@ -53,10 +53,11 @@ def activity():
         (LowerRate(factor=0.1, bound=2.0), 0.1 * ((4 + 1) / 4 + (4 + 4 + 1 + 4) / 6)),
         # means 1.5, 2.5 and 2/3, 2 against 1
         (UpperRate(factor=0.1, bound=1.0), 0.1 * ((0.25 + 2.25) / 2 + (0 + 1) / 2)),
+        (UpperRate(factor=0.1, bound=0.0), 0.1 * ((2.25 + 6.25) / 2 + (4 / 9 + 4) / 2)),
         (Weights(factor=0.1), 0.1 * (1 + 4 + 9 + 16 + 25)),
         (Weights(factor=[1.0, 0.0, 0.0, 0.1, 2.0]), 1 + 1.6 + 50),
     ],
-    ids=["readout", "burst", "lower_rate", "upper_rate", "weights", "weights each"],
+    ids=["readout", "burst", "lower_rate", "upper_rate", "any_rate", "weights", "weights each"],
 )
 def test_terms_equal_their_equations(term, expected):
     value = term(activity(), SCORES, network())
@@ -142,6 +143,16 @@ def test_a_target_may_be_a_multiple_of_what_the_untrained_network_takes():
     term = SynopsTarget(factor=1.0, target=2.0, of="untrained")
     term.prepare(activity, network())
     assert term(activity(), SCORES, network()).item() == pytest.approx(0.25)
+
+
+def test_a_multiple_of_no_operations_is_refused():
+    silent = Activity(Static(torch.zeros(2, 4), STEPS), activity().layers)
+    for name, counts in zip(("hidden1", "hidden2"), COUNTS, strict=True):
+        spikes = torch.zeros(STEPS, *torch.tensor(counts).shape)
+        silent.layers[name] = LayerActivity(Dense(spikes))
+    term = SynopsTarget(factor=1.0, target=2.0, of="untrained")
+    with pytest.raises(ValueError, match=r"^of: untrained: no operations there"):
+        term.prepare(lambda: silent, network())
 
 
 def test_a_target_may_be_a_multiple_of_what_a_run_took(tmp_path):
