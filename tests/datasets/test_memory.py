@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from snnexp.datasets import Data, IndexSampler, MemoryDataset, Split
+from snnexp.datasets import Data, IndexSampler, MemoryDataset, Ones, Split, as_floats
 
 
 def indices(*args, **settings):
@@ -90,7 +90,8 @@ def test_the_loader_yields_batches_of_values_with_their_labels():
 
 @pytest.mark.parametrize(("stage", "size"), [("val", 5), ("test", 3)])
 def test_only_the_training_split_is_shuffled(stage, size):
-    (batch,) = Tiny().loader(stage, 8, seed=0)
+    assert indices(size, 8, shuffle=True, seed=1) != list(range(size))
+    (batch,) = Tiny().loader(stage, 8, seed=1)
     assert batch[0][:, 0].tolist() == list(range(size))
 
 
@@ -110,6 +111,24 @@ def test_a_split_that_takes_at_most_a_quarter_of_a_gpus_free_memory_is_kept_ther
     batches = list(data.train_dataloader()), list(data.train_dataloader())
     assert asked == moved
     assert sum(len(labels) for _, labels in batches[1]) == 10
+
+
+def test_each_stage_has_the_loader_of_its_split():
+    data = Data(Tiny(), batch_size=4, eval_batch_size=2, seed=0)
+    loaders = (data.train_dataloader(), data.val_dataloader(), data.test_dataloader())
+    sizes = [[len(labels) for _, labels in loader] for loader in loaders]
+    assert sizes == [[4, 4, 2], [2, 2, 1], [2, 1]]
+
+
+def test_bytes_stand_for_shares_of_255():
+    values = torch.tensor([[0, 51, 255]], dtype=torch.uint8)
+    torch.testing.assert_close(as_floats(values), torch.tensor([[0.0, 0.2, 1.0]]))
+    assert as_floats(torch.tensor([[0.5, 2.0]])).tolist() == [[0.5, 2.0]]
+
+
+def test_ones_are_all_of_class_0():
+    for split in Ones(samples=2, shape=(1, 2, 3)).splits.values():
+        assert (split.values.tolist(), split.labels.tolist()) == ([[1.0] * 6] * 2, [0, 0])
 
 
 def test_on_a_cpu_splits_stay_where_they_are(monkeypatch):
