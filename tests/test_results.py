@@ -110,6 +110,26 @@ def test_the_newest_run_of_a_seed_counts(tmp_path):
     assert "older ones left out: 1" in results.table([group], ["test/accuracy"]).caption
 
 
+def test_what_energy_is_estimated_for_does_not_tell_variants_apart(tmp_path):
+    write_run(tmp_path / "0", 0.5, config=configuration(0, energy={}))
+    write_run(tmp_path / "1", 0.5, config=configuration(1, energy={"loihi": {"ac": 1e-12}}))
+    (group,) = results.describe_groups(results.find_runs([tmp_path])[0])
+    assert group.values("test/accuracy") == {0: 0.5, 1: 0.5}
+
+
+def test_a_metric_that_some_seeds_lack_is_counted_by_those_that_have_it(tmp_path, capsys):
+    """Neither a missing value nor `true` is a number."""
+    for seed, found in enumerate(({"extra": 1.0}, {"extra": 3.0}, {"extra": True}, {})):
+        write_run(tmp_path / str(seed), 0.5, config=configuration(seed), summary=found)
+    file = tmp_path / "table.csv"
+    assert summarize.main([str(tmp_path), "--metric", "extra", "--csv", str(file)]) == 0
+    assert "2.0 ± 1.4 (n=2)" in capsys.readouterr().out
+    (row,) = csv.DictReader(file.open())
+    assert list(row) == ["configuration", "n", "extra mean", "extra sd", "extra n"]
+    assert (row["n"], row["extra mean"], row["extra n"]) == ("4", "2.0", "2")
+    assert float(row["extra sd"]) == pytest.approx(2**0.5)
+
+
 def label(tmp_path, *variants):
     for index, (config, overrides) in enumerate(variants):
         write_run(tmp_path / str(index), 0.5, config=config, overrides=overrides)
@@ -221,6 +241,14 @@ def test_seeds_needed():
     assert comparison.seeds_needed(comparison.Statistic(0.0, 1.0, 2)) is None
     assert comparison.seeds_needed(comparison.Statistic(1e-6, 1.0, 2)) is None
     assert comparison.seeds_needed(comparison.Statistic(math.nan, math.nan, 2)) is None
+    assert comparison.seeds_needed(comparison.Statistic(0.0195, 1.0, 2)) is None  # 10,103
+
+
+@pytest.mark.parametrize("mean", [1.0, -0.5, 0.2, 0.1])
+def test_as_many_seeds_as_needed_tell_and_one_less_does_not(mean):
+    count = comparison.seeds_needed(comparison.Statistic(mean, 1.0, 2))
+    widths = [comparison.t_quantile(0.975, n - 1) / math.sqrt(n) for n in (count - 1, count)]
+    assert widths[1] < abs(mean) <= widths[0]
 
 
 # summarize.py
@@ -286,6 +314,8 @@ def test_compare_tells_the_better(tmp_path, capsys):
     assert "A - B: 0.100 ± 0.010, 95 % interval [0.07516, 0.1248]" in out
     assert "only A has seed 3: left out" in out and "only B has seed 7: left out" in out
     assert "A is better, by 0.1 over 3 seeds." in out
+    run_compare(tmp_path, b, a)
+    assert "B is better, by 0.1 over 3 seeds." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -334,6 +364,22 @@ def test_compare_without_a_common_seed(tmp_path, capsys):
     status, plot = run_compare(tmp_path, *places)
     assert status == 2 and not plot.exists()
     assert "no common seed: A has 0, B has 1" in capsys.readouterr().err
+
+
+def test_only_curves_of_common_seeds_are_drawn(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(compare, "_draw", lambda axes, curves, *rest: drawn.append(curves))
+    a = write_variant(tmp_path / "a", {0: 0.9, 1: 0.8})
+    b = write_variant(tmp_path / "b", {1: 0.7, 2: 0.6})
+    compare.plot(compare.select(str(a)), compare.select(str(b)), tmp_path / "x.png")
+    assert drawn == [[{0: 0.3, 1: 0.51, 2: 0.8}], [{0: 0.3, 1: 0.51, 2: 0.7}]]
+
+
+def test_compare_takes_runs_with_all_of_the_named_overrides(tmp_path):
+    for name, words in (("0", ["a=1", "b=1"]), ("1", ["a=1", "+b=2"]), ("2", ["a=2", "+b=2"])):
+        write_run(tmp_path / name, 0.5, config=configuration(model=name), overrides=words)
+    (run,) = compare.select(f"{tmp_path}:a=1:b=2").runs
+    assert run.folder.name == "1"
 
 
 def test_the_mean_curve_ends_with_the_shortest_seed(tmp_path):
@@ -617,6 +663,8 @@ def test_the_frontier_is_drawn_from_completed_trials(tmp_path, capsys):
     table.write_text(head + "COMPLETE,0.98,2000,60\nCOMPLETE,0.95,1000,30\nFAIL,,,90\n")
     trials = frontier.read(table, "model.hidden_sizes.0")
     assert [row["model.hidden_sizes.0"] for row in trials] == ["30", "60"]  # by operations
+    axes = frontier.draw({"code": trials}, "model.hidden_sizes.0").axes[0]
+    assert axes.lines[0].get_xydata().tolist() == [[1000, 95], [2000, 98]]  # in per cent
     assert frontier.main([f"code={table}", "--figure", str(picture)]) == 0
     assert "code" in picture.read_text()
     assert frontier.main([str(table), "--beside", "seed", "--figure", str(picture)]) == 2
