@@ -32,6 +32,8 @@ def test_the_tables():
 
 def test_on_the_chips_own_time_nothing_is_faster():
     """As the emulated chip has it: steps of 2 us are its own, those of 1 ms a thousandth."""
+    edge = Cost(ac=0, mac=0, updates=0, seconds=60e-6, dt=1e-4)
+    assert device("bss2")(edge) == pytest.approx(0.2 * 60e-9 * 1e9)
     cost = Cost(ac=0, mac=0, updates=0, seconds=60e-6, dt=2e-6)
     assert device("bss2")(cost) == pytest.approx(0.2 * 60e-6 * 1e9)
     assert ByTime(source="", power=0.2, acceleration=10.0)(cost) == pytest.approx(1.2e-6 * 1e9)

@@ -168,8 +168,11 @@ def test_a_static_input_counts_at_each_step():
 def test_batches_of_unequal_size_add_up_to_means_over_samples():
     net = network((3, 5, 2), LIF)
     small = spikes_at(4, 1, 3, *[(0, 0, channel) for channel in range(3)])
-    values = measure(net, driven(net, EXAMPLE), driven(net, small))
-    assert values["synops_ac/hidden1"] == pytest.approx((20 + 15) / 3)
+    metrics = SynapticOperations(net)
+    for inputs in (EXAMPLE, small):
+        metrics.update(driven(net, inputs))
+    assert metrics.compute()["synops_ac/hidden1"] == pytest.approx((20 + 15) / 3)
+    assert metrics.num_steps == 4, "of a sample, whose time and updates cost energy"
 
 
 def test_counts_of_half_precision_spikes_are_whole():
