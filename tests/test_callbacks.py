@@ -25,7 +25,7 @@ def epochs_until_it_stops(callback, *epochs):
         (0.1, 1, ([1.0, 0.95, 0.95, 0.95], [0.95], [0.8]), 2),  # none is 10 % below the first
         (0.1, 1, ([1.0, 0.89, 0.89, 0.89], [0.8, 0.8, 0.8], [0.8]), 3),  # 3 in a row
         (0.1, 1, ([1.0, 1.0, 1.0, 1.0],), None),  # never in the first epoch
-        (0.4, 2, ([1.0, 0.94, 0.94, 0.94], [0.8]), None),  # 40 % over 2^3 is 5 %
+        (0.4, 2, ([1.0, 0.94, 0.94], [0.94]), None),  # 40 % over 2^3 is 5 %
     ],
 )
 def test_a_standstill_of_more_than_two_batches_ends_training(improvement, depth, epochs, expected):

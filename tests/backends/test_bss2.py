@@ -99,6 +99,34 @@ def test_a_chip_is_its_seed():
     assert not torch.equal(trace(1), trace(2))
 
 
+def test_trials_go_chip_by_chip_and_their_spread_is_told_apart():
+    """Two chips of number 3 are 6 and 7, each tested twice; then number 3 itself is back."""
+    backend = BACKEND(chip_seed=3, repeats=2, test_chips=2)
+    assert backend.trials == 4
+    seen = []
+    for trial in (0, 1, 2, 3, None):
+        backend.choose(trial)
+        seen.append((backend._chip, backend.repetition))
+    assert seen == [(6, 0), (6, 1), (7, 0), (7, 1), (3, 0)]
+    found = backend.deviations([0.5, 0.7, 0.9, 0.7])
+    assert found["test/accuracy_sd"] == pytest.approx((0.08 / 3) ** 0.5)  # of 0.7 +- 0.2
+    assert found["test/accuracy_chips"] == pytest.approx([0.6, 0.8])
+    assert found["test/accuracy_chips_sd"] == pytest.approx(0.02**0.5)
+    assert set(BACKEND(repeats=2).deviations([0.5, 0.7])) == {"test/accuracy_sd"}
+
+
+def test_repeated_tests_of_a_chip_draw_other_noise_on_the_same_circuits():
+    net = network(BACKEND(preset=PRESET(membrane_noise=0.05), repeats=2))
+    still = network(BACKEND(preset=PRESET(gain_std=0.2), repeats=2))
+    for of, equal in ((net, False), (still, True)):
+        traces = []
+        for trial in (0, 1):
+            of.backend.choose(trial)
+            of.backend.begin(0, 0, "test/0/0", torch.device("cpu"))
+            traces.append(of(inputs())[0].readout.membrane)
+        assert torch.equal(*traces) == equal
+
+
 def test_noise_is_that_of_the_batch_and_the_circuits_are_not():
     net = network(BACKEND(preset=NOISY))
     traces = []
@@ -216,6 +244,26 @@ def test_time_constants_out_of_reach_are_refused_with_a_way_out():
     )
     with pytest.raises(ValueError, match=f"{words} times.* or set backend.acceleration"):
         network(BACKEND(acceleration=100.0))
+
+
+@pytest.mark.parametrize(
+    ("tau_mem", "tau_syn", "key"),
+    [
+        (60e-6, 30e-6, None),
+        (61e-6, 30e-6, "tau_mem"),
+        (60e-6, 31e-6, "tau_syn"),
+        (0.5e-6, 0.3e-6, None),
+        (0.49e-6, 0.3e-6, "tau_mem"),
+        (0.5e-6, 0.29e-6, "tau_syn"),
+    ],
+)
+def test_time_constants_reach_from_half_a_microsecond_to_60_and_half_of_that(tau_mem, tau_syn, key):
+    backend, layer = BACKEND(), cuba_lif(size=1, tau_mem=tau_mem, tau_syn=tau_syn)
+    if key is None:
+        assert backend._circuit("hidden1", layer, 1.0).tau_mem == tau_mem
+    else:
+        with pytest.raises(ValueError, match=rf"^neuron\.{key}: "):
+            backend._circuit("hidden1", layer, 1.0)
 
 
 def test_biological_time_is_the_chips_a_thousand_times_slower():
