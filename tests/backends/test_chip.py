@@ -6,7 +6,16 @@ from functools import partial
 import pytest
 import torch
 
-from snnexp.backends.chip import Converter, Grid, Population, Preset, Spikes, flow, psp_ratio
+from snnexp.backends.chip import (
+    Converter,
+    Grid,
+    Population,
+    Preset,
+    Spikes,
+    _samples,
+    flow,
+    psp_ratio,
+)
 from snnexp.inputs import Dense
 from snnexp.models import Circuit
 from tests.models.made import cuba_li, cuba_lif
@@ -99,6 +108,8 @@ def test_potentials_are_as_high_as_the_models():
     euler = cuba_li(size=1, method="euler").constants
     ratio = psp_ratio(euler, INTEGRATOR, GRID)
     assert ratio == pytest.approx(4 / 9 * math.e, rel=1e-3)
+    finer = psp_ratio(euler, INTEGRATOR, Grid(steps=30, dt=2e-6, substeps=64))
+    assert finer == pytest.approx(4 / 9 * math.e, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +138,13 @@ def test_circuits_are_drawn_with_their_spread_and_the_same_for_the_same_seed(
     assert not torch.equal(some, getattr(made(seed=7, **{key: 0.04}), attribute))
 
 
+def test_no_draw_turns_a_gain_round_or_leaves_less_than_a_tenth_of_a_time_constant():
+    wide = population(size=4000, gain=3.0, gain_std=2.0, tau_mem_std=2.0, tau_syn_std=2.0)
+    assert wide.gain.min() == 0 and wide.gain.median().item() == pytest.approx(3.0, rel=0.1)
+    for tau in (wide.tau_mem, wide.tau_syn):
+        assert tau.min().item() == pytest.approx(0.1 * TAU)
+
+
 def test_thresholds_differ_from_run_to_run():
     circuit = Circuit(TAU, TAU, threshold=2.0)
     circuits = population(circuit, 4000, threshold_run_std=0.015)
@@ -149,6 +167,13 @@ def test_membrane_noise_moves_the_membrane_once_a_step_and_decays():
     torch.testing.assert_close(found[2::8], found[1::8] * decay, rtol=1e-4, atol=1e-6)
 
 
+def test_membrane_noise_is_a_share_of_the_swing():
+    """From a leak of 0.5 to a threshold of 2.5."""
+    circuits = population(Circuit(TAU, TAU, leak=0.5, threshold=2.5), 2000, membrane_noise=0.02)
+    found = run(circuits, torch.zeros(GRID.fine, 1, 2000)).membrane[1, 0]
+    assert found.std().item() == pytest.approx(0.04, rel=0.06)
+
+
 def ramp(grid=GRID):
     """A membrane of 0.01 a microsecond."""
     return (0.01e6 * grid.h * torch.arange(grid.fine))[:, None, None]
@@ -167,11 +192,42 @@ def test_the_converter_reads_a_ramp_to_an_lsb():
     assert (found - exact).abs().max() < 0.0147 / 2 + 0.01 * 0.125 + 1e-6
 
 
+def test_samples_are_taken_each_period_up_to_the_last_step():
+    """0, 1.7, ... 59.5 us of 59.75, at the nearest steps of 0.25 us."""
+    times, rows = _samples(1.7e-6, GRID, torch.device("cpu"))
+    assert times.tolist() == pytest.approx([1.7e-6 * n for n in range(36)])
+    assert rows.tolist() == [round(1.7 * n / 0.25) for n in range(36)]
+
+
 def test_values_are_whole_lsb_at_samples_and_saturate():
     """0 to 255 LSB around a leak of 80: from -80 to 175 of 0.0147."""
     for level, expected in ((9.0, 175 * 0.0147), (-9.0, -80 * 0.0147), (0.1, 7 * 0.0147)):
         found = read(CONVERTER(), torch.full((GRID.fine, 1, 1), level))
         assert found.tolist() == pytest.approx([expected] * 30)
+
+
+def test_without_a_converter_the_trace_is_the_membrane_at_the_models_steps():
+    found = CONVERTER().read(ramp(), population(), GRID, draw())[:, 0, 0]
+    torch.testing.assert_close(found, 0.02 * torch.arange(30.0))
+
+
+def test_a_converters_offset_is_the_circuits_and_its_noise_each_samples():
+    """In LSB of 0.0147, of membranes at 0; rounding adds 1 / 12 to a variance."""
+    circuits = population(size=4000, adc_bits=8, adc_offset_std=3.0)
+    still = torch.zeros(GRID.fine, 1, 4000)
+    found = CONVERTER().read(still, circuits, GRID, draw())[:, 0] / 0.0147
+    assert (found - circuits.adc_offset).abs().max() <= 0.5 + 1e-4
+    noisy = population(size=4000, adc_bits=8, adc_noise=2.0)
+    found = CONVERTER().read(still, noisy, GRID, draw())[:, 0] / 0.0147
+    assert found[0].std().item() == pytest.approx((4 + 1 / 12) ** 0.5, rel=0.05)
+
+
+def test_the_later_of_two_samples_that_are_as_near_is_read():
+    times, samples = torch.tensor([0.0, 2e-6], dtype=torch.double), torch.tensor([10.0, 20.0])
+    found = CONVERTER(interpolation="nearest").on_grid(
+        samples[:, None, None], times, Grid(3, 1e-6, 10)
+    )
+    assert found.flatten().tolist() == [10, 20, 20]
 
 
 def test_interpolation_shift_and_offset_by_hand():
@@ -217,14 +273,25 @@ def test_packed_spikes_give_the_same_events():
     assert torch.equal(one.sent.dense(), other.sent.dense())
 
 
-def test_jitter_moves_events_by_its_standard_deviation():
+@pytest.mark.parametrize("jitter", [400e-9, 100e-9])
+def test_jitter_moves_events_by_its_standard_deviation(jitter):
     fine = torch.zeros(GRID.fine, 1, 20000)
     fine[100] = 1
-    seen = Spikes.measured(fine, GRID, 400e-9, draw())
+    seen = Spikes.measured(fine, GRID, jitter, draw())
     steps = seen.sent.step.double()
-    variance = (400e-9 / GRID.h) ** 2 + 2 / 12  # of a time within its step, and of rounding
+    variance = (jitter / GRID.h) ** 2 + 2 / 12  # of a time within its step, and of rounding
     assert steps.mean().item() == pytest.approx(100, abs=0.05)
     assert steps.var().item() == pytest.approx(variance, rel=0.05)
+
+
+def test_what_jitter_would_move_before_the_start_arrives_at_it_and_behind_the_end_never():
+    fine = torch.zeros(GRID.fine, 1, 1000)
+    fine[0] = 1
+    step = Spikes.measured(fine, GRID, 400e-9, draw()).sent.step
+    assert (len(step), int(step.min())) == (1000, 0)
+    assert 0.4 < (step == 0).double().mean() < 0.75  # half of the moves, and small ones
+    late = Spikes.measured(fine.flip(0), GRID, 400e-9, draw()).sent.step
+    assert late.max() == GRID.fine - 1 and 400 < len(late) < 750  # what leaves the grid is lost
 
 
 def test_inputs_become_unit_events_at_their_steps():
