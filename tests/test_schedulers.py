@@ -47,6 +47,13 @@ def test_rates_follow_the_formula_to_the_runs_end(option, settings, interval, fo
     assert len(found) == 1 + (STEPS if interval == "step" else EPOCHS)
 
 
+def test_a_schedule_of_epochs_ends_with_their_number():
+    cfg = compose_config(["scheduler=cosine", "scheduler.interval=epoch"])
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=LR)
+    record = instantiate(cfg.scheduler).configure(optimizer, steps=STEPS, epochs=EPOCHS)
+    assert (record["interval"], record["scheduler"].T_max) == ("epoch", EPOCHS)
+
+
 def test_cosine_ends_at_zero():
     assert rates("cosine")[1][-1] == pytest.approx(0, abs=1e-15)
 
