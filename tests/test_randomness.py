@@ -5,8 +5,10 @@ from itertools import product
 import pytest
 import torch
 
+from snnexp.classifier import Classifier
 from snnexp.experiment import build
 from snnexp.randomness import generator, key
+from snnexp.session import compose as compose_config
 
 
 def test_keys_differ_and_fit_a_generator():
@@ -42,3 +44,30 @@ def test_first_weights_depend_on_the_seed_alone(compose, other):
 
     assert torch.equal(weights(), weights(*other))
     assert not torch.equal(weights(), weights("seed=1"))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["encoder=poisson"], ["dataset=ones", "encoder=augmented", "model.hidden_sizes=[3]"]],
+    ids=["encoder", "augmentation"],
+)
+def test_training_draws_anew_in_each_epoch_and_evaluation_never(overrides, monkeypatch):
+    epoch = 0
+    dataset, classifier, _ = build(compose_config([*overrides, "batch_size=8"]))
+    monkeypatch.setattr(Classifier, "current_epoch", property(lambda self: epoch))
+    values = dataset.splits["train"].values[:8]
+
+    def drawn(stage, index=0):
+        return classifier.encode(values, stage, index).dense()
+
+    first = {stage: drawn(stage) for stage in ("train", "val", "test")}
+    assert torch.equal(drawn("train"), first["train"])
+    assert not torch.equal(drawn("train", 1), first["train"])
+    assert not torch.equal(first["train"], first["val"])
+    if overrides == ["encoder=poisson"]:
+        assert not torch.equal(first["val"], first["test"])
+        assert not torch.equal(drawn("val", 1), first["val"])
+    epoch = 1
+    assert not torch.equal(drawn("train"), first["train"])
+    for stage in ("val", "test"):
+        assert torch.equal(drawn(stage), first[stage])
