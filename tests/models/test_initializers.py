@@ -65,3 +65,10 @@ def test_kaiming_is_uniform_up_to_its_bound():
     assert weight.var().item() == pytest.approx(4 / 250, rel=0.02)
     with pytest.raises(ValueError, match=r"^gain: 0\.0;"):
         Kaiming(gain=0.0)
+
+
+def test_the_inputs_of_a_convolution_are_all_of_its_kernel():
+    """8 channels of 5 x 5 pixels: 200 inputs."""
+    weight = torch.empty(400, 8, 5, 5)
+    Normal(mean=1.0, std=0.0, fan_in_scaled=True).fill(weight, 0, 2)
+    torch.testing.assert_close(weight, torch.full_like(weight, 1 / 200))

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from snnexp.decoders import MaxOverTime
 from snnexp.inputs import Dense, Events
-from snnexp.models import DeepNetwork, Normal, SuperSpike
+from snnexp.models import BatchNorm, DeepNetwork, Normal, SuperSpike
 from tests.models.made import cuba_li, cuba_lif, iaf, ideal, li, lif, network
 
 ALPHA = 50.0
@@ -203,3 +203,13 @@ def test_a_deep_network_has_as_many_layers_of_the_width_and_their_own_neurons():
         0.3,
         0.9,
     ]
+
+
+def test_a_norms_averages_and_its_epsilon_are_those_given():
+    """Of 0 and 4: mean 2, variance 4, with n - 1 for the average 8; momentum 0.25, epsilon 5."""
+    norm = BatchNorm(size=1, momentum=0.25, epsilon=5.0)
+    found = norm(torch.tensor([0.0, 4.0]).view(2, 1, 1)).flatten()
+    torch.testing.assert_close(found, torch.tensor([-2 / 3, 2 / 3]))
+    assert (norm.mean.item(), norm.variance.item()) == pytest.approx((0.5, 0.75 + 0.25 * 8))
+    single = norm(torch.ones(1, 1, 1)).item()  # has no variance: by the averages
+    assert single == pytest.approx((1 - 0.5) / (2.75 + 5) ** 0.5)
