@@ -41,7 +41,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ) from error
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        return load(path)
+        checkpoint = load(path)
+        _move(checkpoint.get("callbacks", {}), Path(path).resolve().parent)
+        return checkpoint
 
 
 def path_of(folder: str | Path, name: str) -> Path:
@@ -68,6 +70,26 @@ def load(path: str | Path) -> dict[str, Any]:
     if not isinstance(parts.get("state_dict"), dict) or not {"epoch", "global_step"} <= set(parts):
         raise RunError(f"{path}: this is not a checkpoint of a run; it has no state_dict and epoch")
     return checkpoint
+
+
+def _move(states: dict[str, Any], folder: Path) -> None:
+    """Let the keepers' states name `folder`, where the checkpoints lie by now.
+
+    Lightning drops the best score so far where a state names another folder than the run's: in a
+    run that was moved or copied, the next epoch would become the best one, however bad.
+    """
+    keepers = [state for state in states.values() if isinstance(state, dict) and "dirpath" in state]
+    before = {str(k["dirpath"]) for k in keepers if Path(k["best_model_path"]).stem == LAST}
+    for state in (keeper for keeper in keepers if keeper["dirpath"] in before):
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            state[name] = _below(folder, state[name])
+        models = state["best_k_models"].items()
+        state["best_k_models"] = {_below(folder, path): score for path, score in models}
+        state["dirpath"] = str(folder)
+
+
+def _below(folder: Path, path: str) -> str:
+    return str(folder / Path(path).name) if path else path
 
 
 def load_weights(module: nn.Module, path: str | Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,25 @@ def test_every_schedule_goes_on_where_it_was(override, train, monkeypatch):
     again = session.resume(whole.folder.parent / "part")
     assert again.metrics["train/lr"] == whole.metrics["train/lr"]
     assert numbers(again.folder) == numbers(whole.folder)
+
+
+@pytest.mark.parametrize("way", ["moved", "copied"])
+def test_the_best_epoch_stays_the_best_in_another_folder(way, train, monkeypatch, tmp_path):
+    """By a metric that never changes the first epoch is the best one."""
+    overrides = ["best.metric=val/footprint_bytes", "trainer.max_epochs=4"]
+    whole = train(*overrides, folder="whole")
+    assert whole.metrics["epoch/best"] == 1
+    stop_before_epoch(2, monkeypatch)
+    with pytest.raises(ZeroDivisionError):
+        train(*overrides, folder="part")
+    monkeypatch.undo()
+    shutil.copytree(tmp_path / "part", tmp_path / "there")
+    if way == "moved":
+        shutil.rmtree(tmp_path / "part")
+    left = {path: path.read_bytes() for path in tmp_path.glob("part/**/*") if path.is_file()}
+    again = session.resume(tmp_path / "there")
+    assert numbers(again.folder) == numbers(whole.folder)
+    assert left == {p: p.read_bytes() for p in tmp_path.glob("part/**/*") if p.is_file()}
 
 
 def test_a_run_that_had_stopped_early_stays_stopped(train):
