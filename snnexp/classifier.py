@@ -182,13 +182,24 @@ class Classifier(pl.LightningModule):
         self._gradients.append(torch.stack(norms))
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(key(self.seed, self.current_epoch, "global"))
         self._batches, self._gradients = [], []
         self._started = time.perf_counter()
         first, *others = self.trainer.optimizers[0].param_groups
         self._rates = {"train/lr": first["lr"]}
         self._rates |= {f"train/lr/{group['name']}": group["lr"] for group in others}
         self.network.proceed(self.current_epoch / (self.trainer.max_epochs or 1))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed an epoch's own draws, as of dropout, behind all that draws before its first batch.
+
+        A loader draws a number whenever it is begun, which in an epoch that is continued happens
+        before this epoch's start, else behind it. In published results that number is the first of
+        each epoch but a run's first one.
+        """
+        if batch_idx == 0:
+            torch.manual_seed(key(self.seed, self.current_epoch, "global"))
+            if self.current_epoch > 0:
+                torch.empty((), dtype=torch.int64).random_()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.network.constrain()

@@ -159,6 +159,19 @@ def test_a_run_that_had_stopped_early_stays_stopped(train):
     assert numbers(whole.folder) == before
 
 
+def test_dropout_goes_on_where_it_was(train, monkeypatch):
+    """A loader is begun before a continued epoch's start, and behind any other one's."""
+    overrides = ["+model.dropout=0.5", "model.hidden_sizes=[6, 6]", "model/init=kaiming"]
+    overrides += ["model.neuron.threshold=0.1", "trainer.max_epochs=4"]
+    whole = train(*overrides, folder="whole")
+    assert whole.metrics["val/rate_hz/hidden2"] > 0
+    stop_before_epoch(2, monkeypatch)
+    with pytest.raises(ZeroDivisionError):
+        train(*overrides, folder="part")
+    monkeypatch.undo()
+    assert numbers(session.resume(whole.folder.parent / "part").folder) == numbers(whole.folder)
+
+
 def stop_before_epoch(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     start = Classifier.on_train_epoch_start
 
