@@ -4,6 +4,7 @@ import logging
 import os
 import statistics
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from snnexp import checkpoints, config, folders, randomness, refusals
@@ -155,11 +157,17 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
 
     bar: whether a progress bar is shown, else a line an epoch is logged; None: on a terminal.
 
-    Raises ConfigError before anything is built or written if the configuration cannot be run.
+    Raises ConfigError before anything is built or written if the configuration cannot be run, and
+    RunError if another process runs in the folder.
     """
     stopwatch = Stopwatch()
     config.check(cfg)
-    folder = Path(folder)
+    is_first = rank_zero_only.rank == 0  # of several processes that are one run
+    with folders.held(folder) if is_first else nullcontext():
+        return _run(cfg, Path(folder), bar, stopwatch)
+
+
+def _run(cfg: DictConfig, folder: Path, bar: bool | None, stopwatch: Stopwatch) -> Result:
     dataset, classifier, settings = build(cfg)
     refusals.no_batches(cfg, dataset, settings["devices"])
     data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)

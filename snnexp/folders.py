@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,32 @@ def claim(folder: str | Path, cfg: DictConfig) -> None:
                 f"hydra.run.dir, or continue that run with python train.py resume={folder}"
             )
     _refuse_unwritable(folder)
+
+
+@contextmanager
+def held(folder: str | Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder; RunError where one is at work there.
+
+    The lock ends with its process, however that ends. A file system without locks has none.
+    """
+    from filelock import FileLock, Timeout
+
+    path = Path(folder) / ".hydra" / "lock"
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(
+            f"{folder}: another process runs in this folder, and holds {path}; let it end, or "
+            "choose another folder with hydra.run.dir"
+        ) from error
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _plain(cfg: DictConfig) -> object:

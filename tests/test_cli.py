@@ -23,7 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 import snnexp
-from snnexp import cli, evaluate, experiment, session
+from snnexp import cli, evaluate, experiment, folders, session
 from snnexp.errors import ConfigError, RunError, UserError
 from tests.conftest import TINY
 
@@ -316,6 +316,16 @@ def test_a_run_of_another_configuration_is_never_touched(command, stopped):
     assert f"{stopped}: the folder holds a run of another configuration" in str(outcome.error)
     assert "hydra.run.dir" in outcome.last_line and f"resume={stopped}" in outcome.last_line
     assert contents(stopped) == before
+
+
+def test_a_folder_where_another_process_runs_is_refused(command, stopped):
+    table = (stopped / "metrics.csv").read_bytes()
+    with folders.held(stopped):
+        outcome = command(f"resume={stopped}")
+        assert f"{stopped}: another process runs in this folder" in outcome.last_line
+        assert "hydra.run.dir" in outcome.last_line
+    assert (stopped / "metrics.csv").read_bytes() == table
+    assert command(f"resume={stopped}").error is None
 
 
 def test_a_folder_of_something_else_is_never_touched(command):
