@@ -5,6 +5,7 @@ Torch is imported only once a run begins, so that `--help` and faults in a confi
 
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -85,6 +86,8 @@ def main() -> None:
     if "--help" in arguments or "-h" in arguments:
         print(console.help_text(arguments))
         return
+    if sys.stdout is None:  # closed by whoever began this process
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     if not _is_follower():
         os.environ[FIRST] = str(os.getpid())
     signal.signal(signal.SIGTERM, _interrupt)
@@ -97,6 +100,8 @@ def main() -> None:
             _resume(resumed[0], [a for a in arguments if not a.startswith("resume=")])
         else:
             _train_by_hydra()
+    except KeyboardInterrupt as error:
+        raise SystemExit("error: interrupted before the run began") from error
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if chosen == "1":
             raise
@@ -209,7 +214,7 @@ def _guarded(folder: Path, action: Callable[[], "Result"]) -> "Result":
         if _is_follower():
             raise SystemExit(1) from error  # the first of several processes says it
         last = folder / "checkpoints" / "last.ckpt"
-        way = f"python train.py resume={shown(folder)}"
+        way = f"python train.py {shlex.quote(f'resume={shown(folder)}')}"
         kept = "the last finished epoch is kept" if last.exists() else "no epoch was finished"
         raise SystemExit(f"error: interrupted; {kept}; continue with {way}") from error
     except OSError as error:
@@ -219,7 +224,7 @@ def _guarded(folder: Path, action: Callable[[], "Result"]) -> "Result":
     if _is_follower():
         return result  # the first of several processes prints
     console.print_metrics(result.metrics)
-    print(f"saved in {shown(folder)}\ntensorboard --logdir {shown(folder)}")
+    print(f"saved in {shown(folder)}\ntensorboard --logdir {shlex.quote(str(shown(folder)))}")
     return result
 
 

@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def is_complete(folder: Path) -> bool:
 
 def continuation(folder: Path) -> str:
     """The command that continues an incomplete run."""
-    return f"python train.py resume={folder}"
+    return f"python train.py {shlex.quote(f'resume={folder}')}"
 
 
 def read_run(folder: Path) -> Run:

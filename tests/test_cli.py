@@ -440,6 +440,29 @@ def test_an_interruption_before_the_first_epoch_says_so(command, monkeypatch):
     assert command("resume=out").error is None
 
 
+def test_the_command_that_goes_on_can_be_pasted(command, monkeypatch):
+    outcome = command(*TINY, *trouble("ctrl_c"), "hydra.run.dir='my run, 2'")
+    assert outcome.last_line.endswith("continue with python train.py 'resume=my run, 2'")
+    monkeypatch.setattr(Trouble, "calm", True)
+    assert command("resume=my run, 2").printed.endswith("tensorboard --logdir 'my run, 2'\n")
+
+
+def test_an_interruption_while_all_is_loaded_has_no_traceback(command, stopped, monkeypatch):
+    def interrupt(_) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folders, "saved_config", interrupt)
+    assert command(f"resume={stopped}").error == "error: interrupted before the run began"
+
+
+def test_a_run_needs_no_open_output(monkeypatch, tmp_path):
+    """As a daemon is begun with, `>&-` in a shell."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "argv", ["train.py", *TINY, "hydra.run.dir=out"])
+    cli.main()
+    assert (tmp_path / "out" / "summary.json").is_file()
+
+
 def test_an_interrupted_multirun_names_the_job(command):
     outcome = command(*TINY, *trouble("ctrl_c"), "-m", "hydra.sweep.dir=sweep", "seed=0,1")
     assert outcome.last_line.endswith("resume=sweep/0")
