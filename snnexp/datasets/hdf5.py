@@ -4,11 +4,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +69,31 @@ def read(
         "another file. Remove it, so that it is fetched again, or replace it; a file that you "
         "trust is named below dataset.checksums",
     )
-    base = Path(cache or os.environ.get("SNNEXP_CACHE") or Path.home() / ".cache" / "snnexp")
-    ready = base / name.lower() / f"{digest}-{VERSION}"
+    ready = _cache(cache) / name.lower() / f"{digest}-{VERSION}"
     if not ready.is_dir():
         _fill(path, file, ready, num_channels)
-    arrays = {array: np.load(ready / f"{array}.npy", mmap_mode="r") for array in ARRAYS}
-    words = ready / "names.npy"
-    names = tuple(map(str, np.load(words))) if words.is_file() else ()
-    return EventFile(**arrays, source=known[digest], names=names)
+    return _map(ready, known[digest])
+
+
+def _cache(cache: str | None) -> Path:
+    chosen = cache or os.environ.get("SNNEXP_CACHE")
+    try:
+        return Path(chosen) if chosen else Path.home() / ".cache" / "snnexp"
+    except RuntimeError as error:  # of a user without a home
+        raise ValueError(f"cache: null, and there is no home ({error}); name a folder") from error
+
+
+def _map(ready: Path, source: str) -> EventFile:
+    """What a folder of the cache holds."""
+    try:
+        arrays = {array: np.load(ready / f"{array}.npy", mmap_mode="r") for array in ARRAYS}
+        words = ready / "names.npy"
+        names = tuple(map(str, np.load(words))) if words.is_file() else ()
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(
+            f"cache: {ready} is damaged ({error}); remove it, so that it is made again"
+        ) from error
+    return EventFile(**arrays, source=source, names=names)
 
 
 def _find(folder: Path, file: str, url: str, download: bool) -> Path:
@@ -89,11 +106,16 @@ def _find(folder: Path, file: str, url: str, download: bool) -> Path:
     require(download, f"root: {folder} lacks {file} and {archive}; {way_out}, or allow download")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{archive}.partial"
-        with urllib.request.urlopen(url + archive, timeout=60) as answer, partial.open("wb") as out:
-            shutil.copyfileobj(answer, out)
-        partial.replace(folder / archive)
-    except (OSError, urllib.error.URLError) as error:
+        with tempfile.TemporaryDirectory(dir=folder) as made:
+            partial = Path(made) / archive
+            with urllib.request.urlopen(url + archive, timeout=60) as answer:
+                with partial.open("wb") as out:
+                    shutil.copyfileobj(answer, out)
+                size, wanted = partial.stat().st_size, answer.headers["Content-Length"]
+            if wanted is not None and size != int(wanted):
+                raise OSError(f"{size} bytes came instead of {wanted}")
+            partial.replace(folder / archive)
+    except (OSError, HTTPException) as error:
         raise ValueError(
             f"root: {folder} lacks {file} and {archive}, and downloading failed ({error}); "
             f"{way_out}"
@@ -118,7 +140,10 @@ def _fill(path: Path, file: str, ready: Path, num_channels: int) -> None:
                 with zipfile.ZipFile(path) as archive:
                     unpacked = Path(archive.extract(file, made))
             for name, array in _arrays(unpacked, num_channels).items():
-                np.save(folder / f"{name}.npy", array)
+                with (folder / f"{name}.npy").open("wb") as out:
+                    np.save(out, array)
+                    out.flush()
+                    os.fsync(out.fileno())  # before its name says that it is there
             if not ready.is_dir():  # else another process was faster
                 folder.rename(ready)
     except (KeyError, zipfile.BadZipFile) as error:

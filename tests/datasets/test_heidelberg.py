@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -106,6 +109,65 @@ def test_bad_values_are_refused(folder, changes, message):
 def test_a_failed_download_says_where_to_get_the_file(folder):
     with pytest.raises(ValueError, match=r"downloading failed .*fetch https://nowhere\.invalid/"):
         shd(folder, root=str(folder / "else"), download=True)
+
+
+class Torn(BaseHTTPRequestHandler):
+    """Announces 1000 bytes, sends 10 and hangs up."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000")
+        self.end_headers()
+        self.wfile.write(bytes(10))
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+def test_a_torn_download_leaves_nothing(tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Torn) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        with pytest.raises(ValueError, match=r"downloading failed \(10 bytes .* of 1000\); fetch"):
+            shd(tmp_path, download=True, url=url)
+        server.shutdown()
+    assert list((tmp_path / "SHD").iterdir()) == []
+
+
+def test_a_download_is_read(tmp_path):
+    """By the URL of a file; its checksum is known."""
+    for place, name, speaker in (("SHD", "train", TRAINERS), ("away", "test", [4, 5])):
+        (tmp_path / place).mkdir()
+        pack(write(tmp_path / place / f"shd_{name}.h5", speaker))
+    sums = {path.name: md5(path) for path in tmp_path.glob("*/*.zip")}
+    url = f"{(tmp_path / 'away').as_uri()}/"
+    data = shd(tmp_path, download=True, url=url, checksums={"made": sums})
+    assert data.splits["test"].labels.tolist() == [0, 1]
+    assert {path.name for path in (tmp_path / "SHD").iterdir()} == set(sums)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing"])
+def test_a_damaged_cache_is_named(folder, damage):
+    shd(folder)
+    (train,) = (folder / "SHD").glob("shd_train*")
+    (cached,) = (folder / "cache" / "shd").glob(f"{md5(train)}*")
+    path = cached / "first.npy"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-8] if damage == "truncated" else b"")
+    with pytest.raises(ValueError, match=rf"^cache: {cached} is damaged \(.*\); remove it"):
+        shd(folder)
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(folder, monkeypatch):
+    def nobody() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SNNEXP_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(ValueError, match=r"^cache: null, and there is no home .*name a folder"):
+        shd(folder, cache=None)
 
 
 @pytest.mark.parametrize("spoil", ["truncated", "channels", "layout"])
