@@ -8,6 +8,8 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from snnexp.errors import RunError
+
 
 class EpochTable(Logger):
     """`metrics.csv`: one row an epoch, a column a metric; epoch 0 is the untrained network.
@@ -21,12 +23,21 @@ class EpochTable(Logger):
         self.path = Path(save_dir) / "metrics.csv"
         self.rows: dict[int, dict[str, Any]] = {}
         if self.path.exists():
+            self.rows = self._read()
+
+    def _read(self) -> dict[int, dict[str, Any]]:
+        rows = {}
+        try:
             with self.path.open(newline="") as file:
                 for row in csv.DictReader(file):
-                    self.rows[int(row["epoch"])] = {
-                        n: _number(text) for n, text in row.items() if text
-                    }
-            self.rows = dict(sorted(self.rows.items()))
+                    known = {name: _number(text) for name, text in row.items() if text}
+                    rows[int(row["epoch"])] = known
+        except (ValueError, TypeError, KeyError, csv.Error) as error:
+            raise RunError(
+                f"{self.path}: this is no table of epochs ({error}); remove it, and the run goes "
+                "on without the rows of earlier epochs"
+            ) from error
+        return dict(sorted(rows.items()))
 
     @property
     def name(self) -> str:

@@ -506,6 +506,17 @@ def test_python_gets_the_same_errors(stopped):
     assert not Path("out").exists()
 
 
+@pytest.mark.parametrize("row", [",,", "1,2,x"])
+def test_a_damaged_table_is_named(command, stopped, row):
+    table = stopped / "metrics.csv"
+    table.write_text(f"epoch,step,val/loss\n0,0,1.5\n{row}")
+    outcome = command(f"resume={stopped}")
+    assert outcome.last_line.startswith(f"error: {table}: this is no table of epochs (")
+    assert "remove it" in outcome.last_line
+    table.unlink()
+    assert command(f"resume={stopped}").error is None
+
+
 def test_another_architecture_is_refused(command, stopped, tmp_path):
     session.run_composed([*TINY, "model.hidden_sizes=[7]"], tmp_path / "other")
     for name in ("last", "best"):

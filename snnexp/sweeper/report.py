@@ -1,7 +1,6 @@
 """What a sweep found, at its end or at any time: table, best trials, figures, TensorBoard."""
 
 import csv
-import json
 import shutil
 from collections import Counter
 from itertools import starmap
@@ -17,7 +16,7 @@ from snnexp import results
 from snnexp.errors import RunError
 from snnexp.sweeper import commands, storages, terminal
 from snnexp.sweeper.front import hypervolumes, spread
-from snnexp.sweeper.study import IDENTITY, attempts
+from snnexp.sweeper.study import IDENTITY, attempts, identity
 
 COSTS = ("seconds", "seconds_train", "epochs", "batches")
 SHOWN = 12  # rows of the table in the terminal
@@ -31,8 +30,8 @@ def load(folder: Path, storage: str | None = None) -> optuna.Study:
     path = folder / IDENTITY
     if not path.is_file():
         raise RunError(f"{folder}: this is no sweep's folder; it has no {IDENTITY}")
-    record = json.loads(path.read_text())
-    place = storage or str(record["storage"])
+    record = identity(folder)
+    place = storage or record["storage"]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storages.naming_storage(place):
         connected = storages.connect(place, folder)

@@ -109,7 +109,7 @@ class Study:
     def _identify(self, study: optuna.Study, storage: str) -> None:
         """Folder and storage belong together: else numbers, and with them folders, would clash."""
         path, given = self.folder / IDENTITY, study.user_attrs.get("id")
-        own = json.loads(path.read_text())["id"] if path.exists() else None
+        own = identity(self.folder)["id"] if path.exists() else None
         if own is None and given is None:
             own = uuid.uuid4().hex
             record = {"id": own, "study": self.name, "storage": storage}
@@ -234,6 +234,19 @@ class Study:
 
     def _trial_lock(self, number: int) -> FileLock:
         return FileLock(self.folder / LOCKS / str(number))
+
+
+def identity(folder: Path) -> dict[str, str]:
+    """What a sweep's folder says of its study: `id`, `study` and `storage`."""
+    path = folder / IDENTITY
+    try:
+        record = json.loads(path.read_text())
+        return {name: str(record[name]) for name in ("id", "study", "storage")}
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(
+            f"{path}: this says of no study ({type(error).__name__}: {error}); put it back as it "
+            "was, or choose another hydra.sweeper.study"
+        ) from error
 
 
 def _has_trials(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from optuna.trial import TrialState
 
 from snnexp.errors import ConfigError, RunError
-from snnexp.sweeper import commands
+from snnexp.sweeper import commands, report
 
 LR = "optimizer.lr=interval(0.1,1)"
 FOLDER = Path("outputs/sweeps/s")
@@ -236,6 +236,17 @@ def test_folder_and_storage_belong_together(sweep):
     with pytest.raises(RunError, match="do not belong together"):
         sweep(objective, LR, trials("3"))
     assert {path.name for path in FOLDER.glob("[0-9]*")} == {"0", "1"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"id": "1"}'])
+def test_a_folder_that_says_of_no_study_is_named(sweep, text):
+    sweep(objective, LR, trials("1"))
+    (FOLDER / "study.json").write_text(text)
+    message = r"^outputs/sweeps/s/study\.json: this says of no study .*hydra\.sweeper\.study$"
+    with pytest.raises(RunError, match=message):
+        sweep(objective, LR, trials("2"))
+    with pytest.raises(RunError, match=message):
+        report.load(FOLDER)
 
 
 def test_a_folder_of_something_else_is_refused(sweep):
