@@ -141,13 +141,18 @@ def _bad(option: str, value: Any, why: str) -> ConfigError:
 
 
 def stop_rule(
-    options: Options, begun: int
+    options: Options, known: Sequence[optuna.trial.FrozenTrial]
 ) -> Callable[[Sequence[optuna.trial.FrozenTrial]], str | None]:
-    """Says why a sweep has to stop, of the trials since number `begun`; None if it need not."""
+    """Says why a sweep has to stop, or None: a function of all trials.
+
+    known: the trials as they are now, of which those that have ended do not count. Others may be
+    waiting already, as all those of a grid are.
+    """
     states = optuna.trial.TrialState
+    forgiven = {trial.number for trial in known if trial.state.is_finished()}
 
     def reason(trials: Sequence[optuna.trial.FrozenTrial]) -> str | None:
-        ended = [trial for trial in trials[begun:] if trial.state.is_finished()]
+        ended = [t for t in trials if t.state.is_finished() and t.number not in forgiven]
         failed = [trial for trial in ended if trial.state == states.FAIL]
         if len(failed) > options.max_failure_rate * max(len(ended), LEAST_ENDED):
             return (

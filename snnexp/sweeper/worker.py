@@ -71,7 +71,7 @@ class Worker:
     def __init__(self, study: Study, jobs: Jobs, parameters: list[Parameter], options: Options):
         self.study, self.jobs = study, jobs
         self.parameters, self.options = parameters, options
-        self.must_stop = stop_rule(options, begun=len(study.trials()))
+        self.must_stop = stop_rule(options, study.trials())
 
     def run(self) -> None:
         """Take trials and run them, one after another."""

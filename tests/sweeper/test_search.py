@@ -96,6 +96,17 @@ def test_too_many_failures_end_the_sweep(sweep):
         sweep(task, LR, trials("5"), "hydra.sweeper.max_failure_rate=0.2")
 
 
+def test_too_many_failures_end_a_grid_too(sweep):
+    """All of its trials are queued before the first one runs."""
+
+    def task(cfg):
+        raise ValueError("always")
+
+    grid = ("batch_size=range(1,9)", "hydra.sweeper.sampler=grid")
+    with pytest.raises(RunError, match="3 of 3 trials failed"):
+        sweep(task, *grid, "hydra.sweeper.max_failure_rate=0.2")
+
+
 def test_a_new_start_forgives_earlier_failures(sweep):
     test_too_many_failures_end_the_sweep(sweep)
     study = sweep(objective, LR, trials("2"), "hydra.sweeper.max_failure_rate=0.2")
