@@ -77,7 +77,8 @@ class DelayedLinear(Linear):
         delay = self.seconds / self.dt
         steps = torch.arange(self.reach + 1, device=delay.device)[:, None, None]
         if not self.training:
-            return (steps == delay.round()).to(delay.dtype)
+            whole = delay.round().clamp(max=self.reach)  # half a step may be rounded up to one more
+            return (steps == whole).to(delay.dtype)
         return torch.softmax(-(((steps - delay) * self._narrow) ** 2), 0)
 
     def forward(self, inputs: Inputs | Train, weight: Float[Tensor, "neuron channel"]) -> Tensor:

@@ -1,5 +1,6 @@
 """Axonal delays: what a source sends arrives later, at all of its targets alike."""
 
+import math
 from typing import Any
 
 import torch
@@ -31,8 +32,11 @@ class Delay(nn.Module):
         require(0 <= low <= high, f"low: {low!r} s; it must lie between 0 and high = {high!r} s")
         require(high <= longest, f"high: {high!r} s; it must not be above longest = {longest!r} s")
         self.inputs, self.size, self.low, self.high = inputs, size, low, high
-        self.kept = round(longest / dt) + 1
-        """Steps of the past from which spikes may still arrive, and one for the gradient."""
+        self.kept = math.ceil(longest / dt - 1e-6) + 1
+        """Steps of the past from which spikes may still arrive, and one for the gradient.
+
+        A part of a step counts as a whole one: float32 may round it up.
+        """
 
     def drawn(self) -> Float[Tensor, " channel"]:
         """Delays in s, as they are at first."""

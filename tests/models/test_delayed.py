@@ -78,6 +78,13 @@ def test_in_evaluation_a_spike_arrives_at_one_step_of_each_neuron():
         torch.testing.assert_close(current, expected)
 
 
+def test_a_delay_that_is_rounded_up_beyond_the_longest_is_not_lost():
+    """The longest, 2.5 steps, is a little more in float32; the kernel has the steps 0 to 2."""
+    synapse = delayed(input_shape=(1,), num_outputs=1, dt=1e-4, longest=2.5e-4).eval()
+    synapse.share.data.fill_(1.0)
+    assert synapse.kernel().flatten().tolist() == [0, 0, 1]
+
+
 def test_in_training_it_arrives_as_a_gaussian_round_its_delay_whose_sum_is_the_weight():
     synapse = synapse_of([[3.3, 0.0]]).train()
     synapse.width = 1.5e-3

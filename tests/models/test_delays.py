@@ -59,6 +59,17 @@ def test_each_channel_arrives_after_its_own_delay_rounded_to_steps(kind):
     assert arrived.spikes.nonzero()[:, [0, 2]].tolist() == [[0, 0], [3, 1], [5, 2]]
 
 
+@pytest.mark.parametrize("steps", [2.5, 28.5, 29.5])
+def test_the_longest_delay_may_end_within_a_step(steps):
+    """In float32 these are a little more than so many steps, and are rounded up."""
+    delay = LearntDelay(size=1, dt=1e-4, low=0.0, high=0.0, longest=steps * 1e-4, inputs=True)
+    delay.share.data.fill_(1.0)
+    sent = torch.zeros(40, 1, 1)
+    sent[0] = 1
+    arrived, _ = delay(Dense(sent), None)
+    assert arrived.spikes.nonzero()[:, 0].tolist() == [math.ceil(steps)]
+
+
 @pytest.mark.parametrize("delays", [fixed, learnt])
 def test_delays_are_drawn_within_their_range_and_leave_the_weights_alone(delays):
     net, without = delayed((200, 100, 3), delays), delayed((200, 100, 3), None)
