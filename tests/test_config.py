@@ -28,6 +28,7 @@ def refusal(compose, *overrides: str) -> str:
         ["model=cuba_lif"],
         ["model/readout=lif", "decoder=spike_count", "loss=mse_count"],
         ["regularizer=[burst,weights]", "scheduler=one_cycle", "callback=[figures]"],
+        ["logger=[tensorboard]", "+logger.tensorboard.max_queue=5"],  # one of its **kwargs: Any
     ],
 )
 def test_a_sound_configuration_passes(compose, overrides):

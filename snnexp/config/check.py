@@ -384,7 +384,7 @@ def _is_whole(value: Any) -> bool:
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a plain value suits an annotation; what cannot be judged passes."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if isinstance(value, Mapping) and "_target_" in value:
+    if hint is Any or (isinstance(value, Mapping) and "_target_" in value):
         return True
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, option) for option in arguments)
@@ -401,8 +401,6 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (dict, Mapping):
         entries = isinstance(value, Mapping)
         return entries and (not arguments or all(_fits(v, arguments[1]) for v in value.values()))
-    if hint is None:
-        return value is None
     return not isinstance(hint, type) or isinstance(value, hint)
 
 
