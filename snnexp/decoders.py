@@ -128,7 +128,8 @@ class _FirstStep(torch.autograd.Function):
         any_fired, step = fired.any(0), fired.byte().argmax(0)
         ctx.save_for_backward(step, any_fired)
         ctx.shape = spikes.shape
-        return torch.where(any_fired, step, len(spikes)).to(spikes.dtype)
+        exact = torch.promote_types(spikes.dtype, torch.float32)  # bfloat16 has no 257
+        return torch.where(any_fired, step, len(spikes)).to(exact)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

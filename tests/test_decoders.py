@@ -74,6 +74,20 @@ def test_the_highest_of_membranes_below_zero_is_the_one_next_to_it():
     assert decoder(activity(trace, None)).tolist() == [[-1.0, 1.0]]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_first_spikes_are_told_apart_in_half_precision_too(dtype):
+    """As a GPU's spikes have it under mixed precision; bfloat16 has no numbers from 513 to 515."""
+    spikes = torch.zeros(600, 1, 3, dtype=dtype)
+    spikes[[513, 512, 515], 0, [0, 1, 2]] = 1
+    spikes.requires_grad_()
+    decoder = decoders.FirstSpike(scale=1.0, scale_gradient=True, dt=1e-3)
+    scores = decoder(activity(None, spikes))
+    torch.testing.assert_close(scores, -torch.tensor([[0.513, 0.512, 0.515]]))
+    scores[0, 1].backward()
+    assert spikes.grad.dtype == dtype
+    assert spikes.grad.nonzero().tolist() == [[512, 0, 1]]
+
+
 def test_a_readout_without_spikes_has_no_count():
     decoder = decoders.SpikeCount(scale=1.0, scale_gradient=True)
     with pytest.raises(ValueError, match=r"^decoder: .*spikes"):
