@@ -193,6 +193,10 @@ class LearntLIF(LIF):
         surrogate: Surrogate,
     ):
         require_between(0, 1, beta_low=beta_low, beta_high=beta_high)
+        require(
+            beta_low <= beta_high,
+            f"beta_low: {beta_low!r}; it must not be above beta_high = {beta_high!r}",
+        )
         super().__init__(
             size=size,
             dt=dt,

@@ -141,3 +141,9 @@ def test_a_learnt_beta_is_used_clamped():
     with torch.no_grad():
         neuron.beta.copy_(torch.tensor([-0.5, 0.5, 1.5]))
     assert neuron.constants.keep_mem.tolist() == [0, 0.5, 1]
+
+
+def test_a_range_of_betas_the_wrong_way_round_is_refused():
+    settings = {k: v for k, v in made.lif.keywords.items() if k not in ("beta", "dt")}
+    with pytest.raises(ValueError, match=r"^beta_low: 0\.9; .*beta_high = 0\.1"):
+        LearntLIF(size=3, dt=DT, beta_low=0.9, beta_high=0.1, **settings)
