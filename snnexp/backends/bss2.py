@@ -64,8 +64,6 @@ class Bss2(Ideal):
     and for neurons of too many inputs (`snnexp.backends.resources`).
     """
 
-    takes_values = False
-
     def __init__(
         self,
         *,
@@ -115,6 +113,8 @@ class Bss2(Ideal):
         self.test_chips = chips if level == "chip" else range(1)
         self.trials = len(chips) * repeats if level == "chip" else 1
         self.takes_values = level == "reference"
+        # on the chip draws, the converter's samples and spikes under way are those of a whole run
+        self.segment: int | None = None if level == "chip" else Ideal.segment
         self.preset, self.converter, self.acceleration = preset, converter, acceleration
         self._chip = chip_seed
         self.plan: Plan | None = None

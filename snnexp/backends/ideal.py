@@ -20,10 +20,11 @@ class Ideal:
 
     device: `auto` (a GPU if there is one), `cpu`, or `gpu` (CUDA, else Apple's MPS).
     precision: as Lightning names it. devices: how many of them. kernel: the loop over time, see
-    `snnexp.kernels.scan`. checkpoint_every: see `snnexp.models.network.Backend`.
+    `snnexp.kernels.scan`. segment, checkpoint_every: see `snnexp.models.network.Backend`.
     Raises ValueError for `gpu` where there is none.
     """
 
+    segment: int | None = 500
     trials = 1
     replays = False
     takes_values = True

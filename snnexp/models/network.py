@@ -20,10 +20,6 @@ from snnexp.models.delays import Delay
 from snnexp.models.neurons import Neuron
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
 
-SEGMENT = 500
-"""Steps that go through all layers together, at most: what only lives for a layer stays small."""
-
-
 Parts = tuple[Callable[..., Synapse], Callable[..., Neuron]]
 """Factories of a layer's synapse and neuron."""
 
@@ -32,11 +28,14 @@ Parts = tuple[Callable[..., Synapse], Callable[..., Neuron]]
 class Backend(Protocol):
     """How a network is run: hooks that the ideal backend leaves at what they say.
 
+    segment: steps that go through all layers together, at most, so that what only lives for a layer
+    stays small; None: all steps, whatever their number.
     checkpoint_every: steps of a segment of time, of which training keeps the state alone and runs
     it again for the backward pass; None keeps everything. trials: how often a test measures.
     replays: whether a training step is recorded once and replayed, see `snnexp.graphs.Replay`.
     """
 
+    segment: int | None
     checkpoint_every: int | None
     trials: int
     replays: bool
@@ -264,12 +263,13 @@ class Network(nn.Module):
         record_margin: keep every spiking layer's distance to its threshold.
         """
         every = self.backend.checkpoint_every
+        segment_size = every or self.backend.segment or inputs.num_steps
         record = (record_membrane, record_margin)
-        if (every or SEGMENT) >= inputs.num_steps or self._normalized:
+        if segment_size >= inputs.num_steps or self._normalized:
             layers, state = self._run(inputs, state, *record)
             return Activity(inputs, layers), state
         parts = []
-        for segment in inputs.split(every or SEGMENT):
+        for segment in inputs.split(segment_size):
             if every is not None and torch.is_grad_enabled():
                 part, state = checkpoint(self._run, segment, state, *record, use_reentrant=False)
             else:

@@ -212,6 +212,16 @@ def test_delays_are_finer_than_the_grid():
     assert not torch.equal(plain, later)
 
 
+def test_a_long_run_is_a_single_one():
+    """Also of more than 500 steps, at which other backends cut it: what is under way arrives."""
+    net = network(BACKEND(), delays=partial(FixedDelay, low=1e-5, high=1e-5, inputs=True))
+    late = torch.zeros(600, 1, 5)
+    late[497] = 1  # arrives 5 steps later
+    traces = [net(Dense(x))[0].readout.membrane for x in (late, late.roll(-400, 0))]
+    assert traces[0][:500].abs().max() == 0 < traces[0].abs().max()
+    torch.testing.assert_close(traces[0][400:], traces[1][:200])
+
+
 def test_neurons_that_the_chip_has_not_are_refused():
     with pytest.raises(ValueError, match=r"^neuron: LIF, but the chip's .*choose model=cuba_lif"):
         Network(
