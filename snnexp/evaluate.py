@@ -89,7 +89,8 @@ def override(folder: str | Path, overrides: list[str]) -> DictConfig:
     for one in (one for one in parsed if one not in chosen):
         if one.is_delete():
             raise RunError(f"{one.input_line}: a key of a trained run cannot be taken away")
-        OmegaConf.update(cfg, one.key_or_group, one.value(), force_add=one.is_add())
+        may_add = one.is_add() or one.is_force_add()
+        OmegaConf.update(cfg, one.key_or_group, one.value(), force_add=may_add)
     return cfg
 
 

@@ -94,6 +94,12 @@ def test_overrides_of_a_value_and_of_a_group(trained):
     assert burst["test/loss/burst"] > 0
 
 
+@pytest.mark.parametrize("plus", ["+", "++"])
+def test_a_key_that_the_run_has_not_is_added_with_a_plus_or_two(trained, plus):
+    cfg = override(trained, [f"{plus}trainer.accumulate_grad_batches=2", "++batch_size=3"])
+    assert (cfg.trainer.accumulate_grad_batches, cfg.batch_size) == (2, 3)
+
+
 def test_an_experiments_run_is_evaluated_with_its_own_values(tmp_path):
     """What an experiment set is neither lost nor replaced by the defaults of an override."""
     run = tmp_path / "run"
