@@ -112,7 +112,12 @@ def _prepare_regularizers(cfg: DictConfig, classifier: Classifier, dataset: Memo
     def untrained() -> Activity:
         _start_from(cfg, classifier)
         loader = dataset.loader("train", cfg.batch_size, seed=classifier.seed)
-        return classifier.run(next(iter(loader))[0], "train", 0)[1]
+        buffers = list(classifier.network.buffers())
+        before = [buffer.clone() for buffer in buffers]
+        activity = classifier.run(next(iter(loader))[0], "train", 0)[1]
+        for buffer, kept in zip(buffers, before, strict=True):
+            buffer.copy_(kept)  # a batch of training moves the averages of a normalization
+        return activity
 
     for name, term in classifier.regularizers.items():
         try:

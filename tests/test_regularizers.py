@@ -155,6 +155,15 @@ def test_a_multiple_of_no_operations_is_refused():
         term.prepare(lambda: silent, network())
 
 
+def test_what_the_untrained_network_takes_is_measured_without_a_trace(compose):
+    """A batch moves the averages of its normalization; training begins with 0 and 1."""
+    cfg = compose("model/norm=batch", "regularizer=[synops_budget]")
+    _, classifier, _ = build(cfg)
+    assert classifier.regularizers["synops_budget"].wanted > 0
+    for layer in classifier.network.layers.values():
+        assert not layer.norm.mean.any() and (layer.norm.variance == 1).all()
+
+
 def test_a_target_may_be_a_multiple_of_what_a_run_took(tmp_path):
     (tmp_path / "summary.json").write_text('{"val/synops_fanout_per_sample": 40.0}')
     term = SynopsBudget(factor=1.0, target=0.5, of=str(tmp_path))
