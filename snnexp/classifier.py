@@ -156,8 +156,9 @@ class Classifier(pl.LightningModule):
                 log.warning(line)
 
     def batch_losses(self) -> list[float]:
-        """The loss of each of the epoch's batches so far."""
-        return torch.stack([parts.sum() for parts, _, _ in self._batches]).tolist()
+        """The loss of each of the epoch's batches so far, the mean over all processes."""
+        losses = torch.stack([parts.sum() for parts, _, _ in self._batches])
+        return (self.over_processes(losses) / self.trainer.world_size).tolist()
 
     def _parts(self, activity: Activity, scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         parts = {self.loss.name: self.loss(activity, scores, labels)}

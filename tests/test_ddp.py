@@ -13,26 +13,30 @@ import pytest
 from tests.conftest import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
+SIZES = ("dataset.sizes={train: 40, val: 11, test: 10}",)
 
 
-def test_two_processes_are_as_one_with_the_doubled_batch(train, tmp_path):
-    """Also where the validation points cannot be halved: 11 of them."""
-    sizes = ("dataset.sizes={train: 40, val: 11, test: 10}", "trainer.max_epochs=2")
-    alone = train(*sizes, "batch_size=8", folder="alone").metrics
+def train_together(folder, *settings):
+    """Train in two processes of half the batch each; what they print, and the summary."""
     together = ("trainer=ddp", "backend=cpu", "backend.devices=2", "batch_size=4")
-    command = [sys.executable, "train.py", *TINY, *sizes, *together]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "train.py", *TINY, *SIZES, *together, *settings]
     ended = subprocess.run(
-        [*command, f"hydra.run.dir={tmp_path / 'together'}"],
+        [*command, f"hydra.run.dir={folder}"],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("epoch 2/2") == ended.stdout.count("saved in") == 1
-    summary = json.loads((tmp_path / "together" / "summary.json").read_text())
+    return ended.stdout, json.loads((folder / "summary.json").read_text())
+
+
+def test_two_processes_are_as_one_with_the_doubled_batch(train, tmp_path):
+    """Also where the validation points cannot be halved: 11 of them."""
+    alone = train(*SIZES, "trainer.max_epochs=2", "batch_size=8", folder="alone").metrics
+    printed, summary = train_together(tmp_path / "together", "trainer.max_epochs=2")
+    assert printed.count("epoch 2/2") == printed.count("saved in") == 1
     compared = [
         name
         for name in alone
@@ -41,6 +45,15 @@ def test_two_processes_are_as_one_with_the_doubled_batch(train, tmp_path):
     assert "val/accuracy" in compared and "val/synops_ac_per_sample" in compared
     for name in compared:
         assert summary[name] == pytest.approx(alone[name], abs=1e-5), name
+
+
+def test_two_processes_stand_still_after_the_same_epoch(train, tmp_path):
+    """By the losses of whole batches: by those of its half one would end, and the other wait."""
+    settings = ("callback=[standstill]", "callback.standstill.patience=12", "optimizer.lr=0.02")
+    epochs = "trainer.max_epochs=20"
+    alone = train(*SIZES, *settings, epochs, "batch_size=8", folder="alone").metrics
+    _, summary = train_together(tmp_path / "together", *settings, epochs)
+    assert summary["epoch/last"] == alone["epoch/last"] < 20
 
 
 @pytest.mark.parametrize("process", ["first", "second"])
