@@ -64,7 +64,9 @@ class Lion(torch.optim.Optimizer):
     def _update(self, weight: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         first, second = group["betas"]
         state = self.state[weight]
-        momentum = state.setdefault("momentum", torch.zeros_like(weight))
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(weight)
+        momentum = state["momentum"]
         direction = torch.lerp(gradient, momentum, first).sign_()
         weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(direction, alpha=-group["lr"])
         momentum.lerp_(gradient, 1 - second)
