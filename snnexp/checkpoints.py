@@ -97,8 +97,9 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
 
     Raises RunError, naming the first weight that does not fit, if it is of another architecture.
     """
-    refuse_other_architecture(module, load(path), path)
-    module.load_state_dict(load(path)["state_dict"])
+    checkpoint = load(path)
+    refuse_other_architecture(module, checkpoint, path)
+    module.load_state_dict(checkpoint["state_dict"])
 
 
 def refuse_other_architecture(
