@@ -28,7 +28,7 @@ def save_all(study: optuna.Study, folder: Path) -> None:
         drawn["pareto"] = pareto(study)
     for name, figure in drawn.items():
         figure.savefig(folder / f"{name}.png", dpi=150)
-    if len(_completed(study)) > 1:
+    if len(completed(study)) > 1:
         for index, name in enumerate(names):
             _save_optunas(study, index, name, folder)
 
@@ -39,7 +39,7 @@ def pareto(study: optuna.Study) -> Figure:
     figure = empty_figure(5.6, 4.2)
     panel = figure.subplots()
     best = report.best_trials(study)
-    others = [trial for trial in _completed(study) if trial not in best]
+    others = [trial for trial in completed(study) if trial not in best]
     panel.plot(*_columns(others), ".", color=GREY, label="trials", markersize=5)
     x, y = _columns(best)
     deviations = [[d or 0.0 for d in spread(trial, 2)] for trial in best]
@@ -81,11 +81,11 @@ def history(study: optuna.Study) -> Figure:
         panel.step(numbers, hypervolumes(study, trials), where="post", color=OKABE_ITO[0])
         style_axes(panel, "trial", "hypervolume")
         return figure
-    completed = _completed(study)
-    values = [trial.values[0] for trial in completed]
+    ended = completed(study)
+    values = [trial.values[0] for trial in ended]
     better = max if study.direction == StudyDirection.MAXIMIZE else min
     best = [better(values[: count + 1]) for count in range(len(values))]
-    where = [trial.number for trial in completed]
+    where = [trial.number for trial in ended]
     panel.plot(where, values, ".", color=GREY, label="trials")
     panel.step(where, best, where="post", color=OKABE_ITO[0], label="best so far")
     style_axes(panel, "trial", names[0])
@@ -107,11 +107,8 @@ def scatter(
     A quantity is a parameter, an objective or a cost. x_range, y_range: of the axes. clip: of the
     colour, whose ends stand for what lies beyond. Raises RunError for an unknown quantity.
     """
-    rows = [
-        values
-        for trial in _completed(study)
-        if None not in (values := [quantity(study, trial, name) for name in (x, y, colour)])
-    ]
+    found = (quantities(study, name) for name in (x, y, colour))
+    rows = [row for row in zip(*found, strict=True) if None not in row]
     figure = empty_figure(5.6, 4.2)
     panel = figure.subplots()
     columns = list(zip(*rows, strict=True)) or [(), (), ()]
@@ -138,18 +135,21 @@ def _scale(study: optuna.Study, name: str) -> str:
     return "log" if any(getattr(distribution, "log", False) for distribution in found) else "linear"
 
 
-def quantity(study: optuna.Study, trial: FrozenTrial, name: str) -> Any:
-    """A parameter, an objective or a cost of a trial by its name; None if this trial has none."""
-    names = report.objective_names(study)
+def quantities(study: optuna.Study, name: str) -> list[Any]:
+    """A parameter, an objective or a cost of each completed trial; None for one that has none.
+
+    Raises RunError for a name of which no trial has one.
+    """
+    trials, names = completed(study), report.objective_names(study)
     if name in names:
-        return trial.values[names.index(name)]
+        return [trial.values[names.index(name)] for trial in trials]
     if name in report.COSTS:
-        return trial.user_attrs.get(name)
-    known = {key for other in study.get_trials(deepcopy=False) for key in other.params}
+        return [trial.user_attrs.get(name) for trial in trials]
+    known = {key for trial in study.get_trials(deepcopy=False) for key in trial.params}
     if name not in known:
-        quantities = ", ".join([*names, *sorted(known), *report.COSTS])
-        raise RunError(f"{name!r} is no quantity; there are {quantities}")
-    return trial.params.get(name)
+        there = ", ".join([*names, *sorted(known), *report.COSTS])
+        raise RunError(f"{name!r} is no quantity; there are {there}")
+    return [trial.params.get(name) for trial in trials]
 
 
 def _save_optunas(study: optuna.Study, index: int, name: str, folder: Path) -> None:
@@ -190,7 +190,8 @@ def _save_optunas(study: optuna.Study, index: int, name: str, folder: Path) -> N
         pyplot.close("all")
 
 
-def _completed(study: optuna.Study) -> list[FrozenTrial]:
+def completed(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that have values, in the order of their numbers."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 

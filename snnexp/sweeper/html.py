@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from snnexp.errors import RunError
 from snnexp.sweeper import report
-from snnexp.sweeper.figures import Range, quantity
+from snnexp.sweeper.figures import Range, completed, quantities
 
 
 def save_all(
@@ -69,12 +69,11 @@ def _scatter(
     y_range: Range,
     clip: Range,
 ) -> Any:
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    x, y, colour = ([quantity(study, trial, name) for trial in trials] for name in names)
+    x, y, colour = (quantities(study, name) for name in names)
     low, high = clip or (None, None)
     texts = [
         f"trial {trial.number}<br>" + "<br>".join(f"{k} = {v}" for k, v in trial.params.items())
-        for trial in trials
+        for trial in completed(study)
     ]
     shade = {"color": colour, "cmin": low, "cmax": high, "showscale": True}
     shade |= {"colorscale": "Viridis", "colorbar": {"title": names[2]}}
