@@ -46,7 +46,8 @@ class Ideal:
         if checkpoint_every is not None:
             require_whole(1, checkpoint_every=checkpoint_every)
         self.checkpoint_every = checkpoint_every
-        gpu = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else None
+        mps = "mps" if torch.backends.mps.is_available() else None
+        gpu = "cuda" if torch.cuda.is_available() else mps
         require(
             device != "gpu" or gpu is not None,
             "device: 'gpu', but neither CUDA nor MPS is there; choose backend=auto or backend=cpu",
@@ -155,7 +156,3 @@ class CudaGraphs(Ideal):
         super().__init__(
             device="gpu", precision=precision, devices=1, kernel=kernel, checkpoint_every=None
         )
-
-
-def _has_mps() -> bool:
-    return torch.backends.mps.is_available()

@@ -56,10 +56,6 @@ class YinYang(MemoryDataset):
         values, labels = sample(size, seed, self.radius_small, self.radius_big)
         return Split(torch.tensor(values, dtype=torch.float32), torch.tensor(labels))
 
-    def classify(self, x: float, y: float) -> int:
-        """The class of a point of the symbol."""
-        return classify(x, y, self.radius_small, self.radius_big)
-
     def grid(
         self, resolution: int
     ) -> tuple[

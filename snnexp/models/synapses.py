@@ -17,8 +17,6 @@ from torch.nn import functional
 from snnexp.checks import require, require_whole
 from snnexp.inputs import Current, Inputs, Static, Train
 
-Shape = tuple[int, ...]
-
 
 class Synapse(nn.Module):
     """A linear map from `input_shape` to `output_shape`, without a bias.

@@ -25,7 +25,6 @@ from snnexp.sweeper.space import Value
 
 IDENTITY = "study.json"
 LOCKS = "locks"
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 PAUSE = 0.3  # s, between two looks at the trials of others
 
 
