@@ -82,6 +82,8 @@ PLAIN = (
     *("seed", "time", "batch_size", "eval_batch_size", "best", "objectives", "test"),
     "init_from",
 )
+"""The keys that are no stages."""
+
 TIMES = ("dt", "steps", "early", "late", "bias")
 """Times that data sets and encoders share; besides these there may be what some node refers to."""
 
@@ -295,11 +297,8 @@ def _argument_faults(found: type, node: Mapping[str, Any], key: str) -> Iterator
             place = ELSEWHERE.get(f"{key}.{name}")
             way = suggest(name, names) if place is None else f"; it is set by {place}"
             yield f"{key}.{name}: unknown key{way}"
-        elif not _fits(value, hints.get(name, Any)):
-            wanted = _describe(hints[name])
-            yield f"{key}.{name}: {value!r} is of the wrong type; it must be {wanted}"
         else:
-            yield from _range_faults(f"{key}.{name}", value)
+            yield from _value_faults(f"{key}.{name}", value, hints.get(name, Any))
     if node.get("_partial_") and given is None:
         return  # whoever calls the factory may add any
     for parameter in keywords:
@@ -329,14 +328,15 @@ def _group_faults(
             for name, value in own.items():
                 if name not in settings:
                     yield f"{key}.{name}: unknown key{suggest(str(name), settings)}"
-                elif not _fits(value, hints.get(name, Any)):
-                    wanted = _describe(hints[name])
-                    yield f"{key}.{name}: {value!r} is of the wrong type; it must be {wanted}"
                 else:
-                    yield from _range_faults(f"{key}.{name}", value)
+                    yield from _value_faults(f"{key}.{name}", value, hints.get(name, Any))
 
 
-def _range_faults(key: str, value: Any) -> Iterator[str]:
+def _value_faults(key: str, value: Any, hint: Any) -> Iterator[str]:
+    """That a value does not suit its annotation, or is below what `LEAST` says of its key."""
+    if not _fits(value, hint):
+        yield f"{key}: {value!r} is of the wrong type; it must be {_describe(hint)}"
+        return
     least = next((least for at, least in LEAST.items() if fnmatchcase(key, at)), None)
     if least is not None and _is_number(value) and not value >= least:
         yield f"{key}: {value!r}; it must be {'above 0' if 0 < least < 1 else f'at least {least}'}"
