@@ -55,7 +55,7 @@ class ActivityMetrics(Metric):
 
     def _update_layer(self, name: str, layer: LayerActivity) -> None:
         assert layer.train is not None
-        spikes, active = _count(layer.train)
+        spikes, active = _totals(layer.train)
         self._add(f"spikes_{name}", spikes)
         self._add(f"active_{name}", active)
         surrogate = self.layers[name].neuron.surrogate
@@ -85,8 +85,8 @@ class ActivityMetrics(Metric):
                 f"rate_hz/{name}": total / (size * steps * self.dt),
                 f"spikes_per_neuron/{name}": total / (size * samples),
                 f"spikes_per_step/{name}": total / (size * steps),
-                f"dead/{name}": float((counts == 0).double().mean()),
-                f"saturated/{name}": float((counts >= SATURATED * steps).double().mean()),
+                f"dead/{name}": int((counts == 0).sum()) / size,
+                f"saturated/{name}": int((counts >= SATURATED * steps).sum()) / size,
                 f"in_window/{name}": self._total(f"window_{name}") / (size * steps),
             }
         values |= {
@@ -99,7 +99,7 @@ class ActivityMetrics(Metric):
         return values
 
 
-def _count(train: Train) -> tuple[Tensor, Tensor]:
+def _totals(train: Train) -> tuple[Tensor, Tensor]:
     """Spikes by neuron; the number of (step, sample, neuron) with a spike."""
     if isinstance(train, Packed):
         spikes = train.counts.sum(0, dtype=torch.long)

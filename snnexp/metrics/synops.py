@@ -135,7 +135,7 @@ class SynapticOperations(Metric):
         found: dict[str, dict[str, float]] = {}
         for name, layer in self.layers.items():
             synapse, weight = layer.synapse.core, layer.weight
-            effective = synapse.connections((weight != 0).double())
+            effective = synapse.connections(weight != 0)
             possible = synapse.connections(torch.ones_like(weight))
             found[name] = self._of(name, steps, effective, possible, layer.synapse.fanout)
             if (matrix := layer.neuron.recurrent) is not None:
