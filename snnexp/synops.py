@@ -49,6 +49,4 @@ def sums(flow: Flow) -> Float[Tensor, "batch channel"]:
 
 def last(flow: Flow) -> Float[Tensor, "batch neuron"]:
     """The spikes of the last step, differentiable."""
-    if isinstance(flow, Packed):
-        flow = Packed((flow.words[-1][-1:],), (flow.links[-1][-1:],), flow.counts)
-    return flow.dense()[-1]
+    return flow.last() if isinstance(flow, Packed) else flow.dense()[-1]

@@ -281,7 +281,7 @@ def _lacking_triton(current: Current, recurrent: Tensor | None, smooth: bool) ->
     module = _triton()
     if isinstance(module, str):
         return module
-    return module.lack(_like(current), current.shape[2], recurrent, smooth)
+    return module.lack(_like(current), recurrent, smooth)
 
 
 @functools.cache

@@ -51,8 +51,8 @@ class Packed:
         return torch.stack([step, sample, word * 64 + bit], 1)
 
     def last(self) -> Tensor:
-        """The last step's spikes as floats, [batch, neuron]."""
-        return operators.unpack(self.words[-1][-1:], self.links[-1][-1:].detach())[0]
+        """The last step's spikes as floats, [batch, neuron], differentiable."""
+        return operators.unpack(self.words[-1][-1:], self.links[-1][-1:])[0]
 
     def project(self, weight: Tensor) -> Current:
         """The current [time, batch, neuron] that the spikes cause through weight [neuron, channel].

@@ -37,8 +37,7 @@ def scan(
         if p.surrogate is not None:
             u = w - p.threshold
             held = (r > 0).to(w.dtype) if p.refractory_steps else None
-            fire = _spike if not p.exact else _threshold
-            before, z = z, fire(u, w, p, smooth)
+            before, z = z, _spike(u.detach() if p.exact else u, w, p, smooth)
             z = z if held is None else z * (1 - held)
             z = z if measured is None else straight_through(z, measured.spikes[t])
             if held is not None:
@@ -76,7 +75,7 @@ def straight_through(exact: Tensor, seen: Tensor) -> Tensor:
 def _integrate(
     v: Tensor, i: Tensor, z: Tensor, x: Tensor, p: NeuronParameters
 ) -> tuple[Tensor, Tensor]:
-    """W and the new i; terms that are zero for a neuron model are left out."""
+    """`w(t)` and `i(t)`; terms that are zero for a neuron model are left out."""
     new = x if _is(p.keep_syn, 0) else p.keep_syn * i + x
     drive = i if p.delayed else new
     w = p.keep_mem * v + (drive if _is(p.gain, 1) else p.gain * drive)
@@ -97,11 +96,6 @@ def _spike(u: Tensor, w: Tensor, p: NeuronParameters, smooth: bool) -> Tensor:
     return z
 
 
-def _threshold(u: Tensor, w: Tensor, p: NeuronParameters, smooth: bool) -> Tensor:
-    assert p.surrogate is not None
-    return p.surrogate.spike(u.detach(), p.strict)
-
-
 def _moved(
     w: Tensor,
     u: Tensor,
@@ -112,7 +106,7 @@ def _moved(
     d: Tensor,
     p: NeuronParameters,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """V, the spikes and by how much the last of them moves, of `exact` neurons; d's value is 0.
+    """`v(t)`, the spikes and by how much the last one moves, of `exact` neurons; d's value is 0.
 
     before: the spikes of the step before, which move into this one.
     """

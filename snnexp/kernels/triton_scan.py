@@ -32,10 +32,10 @@ CAPABILITY = (8, 0)
 """The first with products of bfloat16 and tf32."""
 
 
-def lack(like: Tensor, size: int, recurrent: Tensor | None, smooth: bool) -> str | None:
+def lack(like: Tensor, recurrent: Tensor | None, smooth: bool) -> str | None:
     """What keeps a layer's scan from Triton's kernels, if anything, as a clause.
 
-    like: has the device and the precision of its current. size: its neurons.
+    like: has the device and the precision of its current.
     """
     device = like.device
     if device.type != "cuda" and not (device.type == "cpu" and INTERPRETED):
