@@ -139,7 +139,7 @@ def count_bits(words):
 
 @njit(fastmath=SUM, cache=True, **INNER)
 def multiply(weight, z, out):
-    """Out = W z for few neurons: five rows of W [neuron, channel] at a time."""
+    """`out` = W z for few neurons: five rows of W [neuron, channel] at a time."""
     tail, zero = len(out) - len(out) % 5, z.dtype.type(0)
     for n in range(0, tail, 5):
         w0, w1, w2, w3, w4 = weight[n], weight[n + 1], weight[n + 2], weight[n + 3], weight[n + 4]
@@ -161,7 +161,7 @@ def multiply(weight, z, out):
 
 @njit(fastmath=FAST, cache=True, **INNER)
 def add_products(total, lines, words, z):
-    """Total [neuron, channel] += the products of four lines [neuron] and rows of words."""
+    """`total` [neuron, channel] += the products of four lines [neuron] and rows of words."""
     for r in range(4):
         unpack(words[r], z[r])
     z0, z1, z2, z3 = z[0], z[1], z[2], z[3]

@@ -120,7 +120,7 @@ def _add_lines(z, lines, total):
 
 @njit(fastmath=FAST, **INNER)
 def _multiply(g, weight, f):
-    """F += g W for the samples in g and f, W [from, to]; eight of its rows keep the cores busy."""
+    """`f` += g W for the samples in g and f, W [from, to]; eight rows of it keep cores busy."""
     number, size = weight.shape
     tail = number - number % 8
     for k in range(0, tail, 8):

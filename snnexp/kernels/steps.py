@@ -60,7 +60,7 @@ def clear(target):
 
 @njit(fastmath=FAST, forceinline=True, **INNER)
 def integrate(x, table, flags, v, i, z, q, w):
-    """I(t) in place, and w(t); `direct` neurons have i = x, which is left to the last step."""
+    """`i(t)` in place, and `w(t)`; `direct` neurons have i = x, which is left to the last step."""
     a, b, g, c = table[A], table[B], table[G], table[C]
     m = len(x)
     if flags[DIRECT]:
@@ -86,7 +86,7 @@ def integrate(x, table, flags, v, i, z, q, w):
 
 @njit(fastmath=FAST, forceinline=True, **INNER)
 def adapt(v, z, table, q):
-    """Q(t) in place."""
+    """`q(t)` in place."""
     keep, coupling, jump = table[KEEP], table[FROM_MEMBRANE], table[FROM_SPIKE]
     for n in range(len(q)):
         q[n] = keep[n] * q[n] + coupling[n] * v[n] + jump[n] * z[n]
@@ -123,7 +123,7 @@ def hold(z, r, steps, h, free):
 
 @njit(fastmath=FAST, forceinline=True, **INNER)
 def reset(w, z, h, table, hard, held, v):
-    """V(t)."""
+    """`v(t)`, after the reset."""
     if hard:
         to = table[TO]
         for n in range(len(w)):
@@ -139,21 +139,21 @@ def reset(w, z, h, table, hard, held, v):
 
 @njit(fastmath=FAST, forceinline=True, **INNER)
 def add(factor, row, out):
-    """Out += factor times row."""
+    """`out` += factor times row."""
     for n in range(len(out)):
         out[n] += factor * row[n]
 
 
 @njit(fastmath=FAST, forceinline=True, **INNER)
 def plus_product(row, factor, other):
-    """Row += factor times other, number by number, as far as all three go."""
+    """`row` += factor times other, number by number, as far as all three go."""
     for n in range(min(len(row), len(factor), len(other))):
         row[n] += factor[n] * other[n]
 
 
 @njit(fastmath=FAST, forceinline=True, **INNER)
 def minus_product(row, factor, other):
-    """Row -= factor times other, likewise."""
+    """`row` -= factor times other, likewise."""
     for n in range(min(len(row), len(factor), len(other))):
         row[n] -= factor[n] * other[n]
 

@@ -87,7 +87,7 @@ def _add_tile(typing_context, rows, first, stride, chosen, count, out, at):
 
 @njit(fastmath=FAST, cache=True, **INNER)
 def add_rows(out, rows, chosen, count):
-    """Out += the chosen rows; the last of `rows` is 0, and `chosen` has room for three more."""
+    """`out` += the chosen rows; the last of `rows` is 0, and `chosen` has room for three more."""
     size = len(out)
     if size % LANES == 0:
         for n in range(0, size, LANES):

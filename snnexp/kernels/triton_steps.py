@@ -76,7 +76,7 @@ def adaptation_of(table, neuron, size):
 
 @triton.jit
 def integrate(x, v, i, z, n, s: tl.constexpr):
-    """W(t) and i(t)."""
+    """`w(t)` and `i(t)`."""
     new = n[A] * i + x
     w = n[B] * v + (n[G] * (i if s.delayed else new) + n[C])
     if s.late:
@@ -102,7 +102,7 @@ def fire(u, w, n, s: tl.constexpr):
 
 @triton.jit
 def reset(w, z, h, n, s: tl.constexpr):
-    """V(t)."""
+    """`v(t)`, after the reset."""
     return w + tl.maximum(z, h) * (n[TO] - w) if s.hard else w - n[AMOUNT] * z
 
 
