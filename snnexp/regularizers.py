@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -46,7 +46,7 @@ class Burst(Regularizer):
     """factor mean over batch and neuron of (sum_t z)^2, summed over hidden layers (hxtorch)."""
 
     def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
-        return self.factor * sum_(counts.square().mean() for counts in hidden_counts(activity))
+        return self.factor * summed(counts.square().mean() for counts in hidden_counts(activity))
 
 
 class Weights(Regularizer):
@@ -56,12 +56,11 @@ class Weights(Regularizer):
     """
 
     def __init__(self, *, factor: float | Sequence[float]):
-        self.factors = list(factor) if isinstance(factor, Sequence) else None
-        require(self.factors != [], "factor: []; give a number, or one for each synapse")
-        for value in self.factors or []:
-            super().__init__(factor=value)
-        if not isinstance(factor, Sequence):
-            super().__init__(factor=factor)
+        factors = list(factor) if isinstance(factor, Sequence) else [factor]
+        require(factors != [], "factor: []; give a number, or one for each synapse")
+        for value in factors:
+            super().__init__(factor=value)  # refuses a negative one
+        self.factors = factors if isinstance(factor, Sequence) else None
 
     def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
         weights = list(network.weights().values())
@@ -70,7 +69,7 @@ class Weights(Regularizer):
             len(factors) == len(weights),
             f"factor: {len(factors)} entries for {len(weights)} synapses; give one for each",
         )
-        return sum_(f * w.square().mean() for f, w in zip(factors, weights, strict=True))
+        return summed(f * w.square().mean() for f, w in zip(factors, weights, strict=True))
 
 
 class LowerRate(Regularizer):
@@ -86,7 +85,7 @@ class LowerRate(Regularizer):
 
     def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
         short = ((self.bound - n).relu() for n in hidden_counts(activity))
-        return self.factor * sum_(s.square().mean() for s in short)
+        return self.factor * summed(s.square().mean() for s in short)
 
 
 class UpperRate(Regularizer):
@@ -102,7 +101,7 @@ class UpperRate(Regularizer):
 
     def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
         above = ((n.mean(1) - self.bound).relu() for n in hidden_counts(activity))
-        return self.factor * sum_(a.square().mean() for a in above)
+        return self.factor * summed(a.square().mean() for a in above)
 
 
 class _Synops(Regularizer):
@@ -174,6 +173,6 @@ def hidden_counts(activity: Activity) -> list[Float[Tensor, "batch neuron"]]:
     return [count for count in counts if count is not None]
 
 
-def sum_(terms) -> Float[Tensor, ""]:
-    """Sum of scalar tensors; there is at least one."""
+def summed(terms: Iterable[Float[Tensor, ""]]) -> Float[Tensor, ""]:
+    """The sum of numbers, of which there is at least one."""
     return torch.stack(list(terms)).sum()
