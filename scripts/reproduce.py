@@ -28,7 +28,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
-from snnexp import comparison, config, results
+from snnexp import comparison, config, folders, results
 from snnexp.errors import ConfigError, RunError, UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -260,7 +260,7 @@ def run_seed(plan: Plan, seed: int, root: Path, execute: Execute) -> results.Run
 def choose_folder(plan: Plan, seed: int, root: Path) -> Path:
     """Where a seed is run, from the root; a folder of another configuration is left alone."""
     place = Path("outputs") / "reproduce" / plan.name / str(seed)
-    if not (root / place / results.CONFIG).is_file():
+    if not (root / place / folders.CONFIG).is_file():
         return place
     if results.fingerprint(results.read_setting(root / place)) == plan.fingerprint:
         return place

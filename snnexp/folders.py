@@ -14,15 +14,16 @@ from yaml import YAMLError
 
 from snnexp.errors import RunError
 
+CONFIG = Path(".hydra") / "config.yaml"
 SUMMARY = "summary.json"
 UNWRITABLE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOTDIR)
 
 
 def saved_config(folder: str | Path) -> DictConfig:
     """The configuration that a run's folder was made with; RunError if it has none."""
-    path = Path(folder) / ".hydra" / "config.yaml"
+    path = Path(folder) / CONFIG
     if not path.is_file():
-        raise RunError(f"{folder}: this is no run's folder; it has no .hydra/config.yaml")
+        raise RunError(f"{folder}: this is no run's folder; it has no {CONFIG}")
     try:
         cfg = OmegaConf.load(path)
     except (YAMLError, UnicodeDecodeError) as error:
@@ -50,7 +51,7 @@ def claim(folder: str | Path, cfg: DictConfig) -> None:
             f"hydra.run.dir, or read it with python -m snnexp.evaluate run={folder}"
         )
     if folder.is_dir() and any(folder.iterdir()):
-        if not (folder / ".hydra" / "config.yaml").is_file():
+        if not (folder / CONFIG).is_file():
             raise RunError(
                 f"{folder}: the folder exists and holds no run; choose another with hydra.run.dir"
             )

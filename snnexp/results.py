@@ -21,7 +21,7 @@ from yaml import YAMLError
 
 from snnexp.comparison import summarize
 from snnexp.errors import RunError
-from snnexp.folders import SUMMARY
+from snnexp.folders import CONFIG, SUMMARY
 
 METRICS = (
     "test/accuracy",
@@ -33,7 +33,6 @@ METRICS = (
 )
 """What a table shows where nothing else is asked for."""
 
-CONFIG = Path(".hydra") / "config.yaml"
 IGNORED = ("seed", "reference", "energy")
 """Keys of a configuration that do not tell one variant from another."""
 

@@ -58,10 +58,10 @@ def run_composed(overrides: list[str], folder: str | Path | None) -> Result:
     folder = Path(folder)
     config.check(cfg)
     folders.claim(folder, cfg)
-    saved = folder / ".hydra"
-    saved.mkdir(exist_ok=True)
-    (saved / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
-    (saved / "overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(overrides)))
+    saved = folder / folders.CONFIG
+    saved.parent.mkdir(exist_ok=True)
+    saved.write_text(OmegaConf.to_yaml(cfg))
+    saved.with_name("overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(overrides)))
     return run_experiment(cfg, folder)
 
 
