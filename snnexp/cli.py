@@ -95,9 +95,10 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra leaves its errors to us
     try:
         complaints.refuse_null(arguments)
-        resumed = [a.removeprefix("resume=") for a in arguments if a.startswith("resume=")]
-        if resumed:
-            _resume(resumed[0], [a for a in arguments if not a.startswith("resume=")])
+        resumed = next((text for text in arguments if text.startswith("resume=")), None)
+        if resumed is not None:
+            arguments.remove(resumed)
+            _resume(resumed.removeprefix("resume="), arguments)
         else:
             _train_by_hydra()
     except KeyboardInterrupt as error:

@@ -470,8 +470,8 @@ def test_an_interrupted_multirun_names_the_job(command):
 
 def test_resume_takes_no_overrides(command, stopped):
     before = contents(stopped)
-    outcome = command(f"resume={stopped}", "optimizer.lr=1", "seed=2")
-    for part in (f"resume={stopped}", "optimizer.lr=1 seed=2", f"init_from={stopped}"):
+    outcome = command(f"resume={stopped}", "optimizer.lr=1", "resume=other")
+    for part in (f"resume={stopped}", "optimizer.lr=1 resume=other", f"init_from={stopped}"):
         assert part in outcome.last_line
     assert contents(stopped) == before
 
