@@ -167,7 +167,7 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     """
     stopwatch = Stopwatch()
     config.check(cfg)
-    is_first = rank_zero_only.rank == 0  # of several processes that are one run
+    is_first = getattr(rank_zero_only, "rank", 0) == 0  # of several processes that are one run
     with folders.held(folder) if is_first else nullcontext():
         return _run(cfg, Path(folder), bar, stopwatch)
 
