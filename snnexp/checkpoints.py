@@ -92,12 +92,11 @@ def _below(folder: Path, path: str) -> str:
     return str(folder / Path(path).name) if path else path
 
 
-def load_weights(module: nn.Module, path: str | Path) -> None:
-    """Put a checkpoint's weights into `module`.
+def load_weights(module: nn.Module, checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Put the weights of a checkpoint, which is that of `path`, into `module`.
 
     Raises RunError, naming the first weight that does not fit, if it is of another architecture.
     """
-    checkpoint = load(path)
     refuse_other_architecture(module, checkpoint, path)
     module.load_state_dict(checkpoint["state_dict"])
 

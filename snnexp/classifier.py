@@ -332,6 +332,8 @@ class Classifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["metrics"], checkpoint["validated"] = dict(self.metrics), self.validated
+        measured = {name: term.measured() for name, term in self.regularizers.items()}
+        checkpoint["regularizers"] = measured
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.metrics = dict(checkpoint["metrics"])

@@ -44,8 +44,10 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, overrides)) from error
     config.check(cfg)
-    dataset, classifier, settings = build(cfg)
-    checkpoints.load_weights(classifier, path_of(folder, BEST))
+    path = path_of(folder, BEST)
+    best = checkpoints.load(path)
+    dataset, classifier, settings = build(cfg, best)
+    checkpoints.load_weights(classifier, best, path)
     for operations in classifier.operations.values():
         operations.by_content = True
     set_up_torch()

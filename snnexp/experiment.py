@@ -46,10 +46,13 @@ class Result:
         return values[0] if len(values) == 1 else values
 
 
-def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
+def build(
+    cfg: DictConfig, checkpoint: dict[str, Any] | None = None
+) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
     """The data set, the untrained classifier and the trainer's settings of a checked configuration.
 
-    Weights depend on the seed alone.
+    Weights depend on the seed alone. What regularizers measured when training began is that of
+    the run's `checkpoint`, if there is one: it may have been measured on what is gone.
     """
     backend = instantiate(cfg.backend)
     dataset = instantiate(cfg.dataset)
@@ -95,6 +98,9 @@ def build(cfg: DictConfig) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
         num_classes=dataset.num_classes,
         seed=cfg.seed,
     )
+    for name, measured in (checkpoint or {}).get("regularizers", {}).items():
+        if name in classifier.regularizers:
+            classifier.regularizers[name].restore(measured)
     _prepare_regularizers(cfg, classifier, dataset)
     return dataset, classifier, backend.trainer_settings()
 
@@ -131,7 +137,8 @@ def _start_from(cfg: DictConfig, classifier: Classifier) -> None:
     if cfg.init_from is None:
         return
     try:
-        checkpoints.load_weights(classifier, path_of(cfg.init_from, BEST))
+        path = path_of(cfg.init_from, BEST)
+        checkpoints.load_weights(classifier, checkpoints.load(path), path)
     except RunError as error:
         raise RunError(f"init_from: {error}") from error
 
@@ -173,11 +180,11 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
 
 
 def _run(cfg: DictConfig, folder: Path, bar: bool | None, stopwatch: Stopwatch) -> Result:
-    dataset, classifier, settings = build(cfg)
-    refusals.no_batches(cfg, dataset, settings["devices"])
-    data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)
     last = path_of(folder, LAST)
     resumed = checkpoints.load(last) if last.exists() else None
+    dataset, classifier, settings = build(cfg, resumed)
+    refusals.no_batches(cfg, dataset, settings["devices"])
+    data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)
     if resumed is not None:
         checkpoints.refuse_other_architecture(classifier, resumed, last)
         log.info("continuing after epoch %d of %s", resumed["epoch"] + 1, folder)
@@ -295,6 +302,8 @@ def load(folder: str | Path) -> Classifier:
     """
     cfg = folders.saved_config(folder)
     config.check(cfg)
-    _, classifier, _ = build(cfg)
-    checkpoints.load_weights(classifier, path_of(folder, BEST))
+    path = path_of(folder, BEST)
+    best = checkpoints.load(path)
+    _, classifier, _ = build(cfg, best)
+    checkpoints.load_weights(classifier, best, path)
     return classifier.eval()

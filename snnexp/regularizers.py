@@ -2,8 +2,9 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,13 @@ class Regularizer(ABC):
         self, untrained: Callable[[], Activity], network: Network
     ) -> None:
         """Called once before any batch; `untrained` runs the untrained network on one."""
+
+    def measured(self) -> dict[str, Any]:
+        """What `prepare` measured; checkpoints keep it."""
+        return {}
+
+    def restore(self, measured: Mapping[str, Any]) -> None:  # noqa: B027
+        """Called before `prepare` with what it measured when training began, if that is known."""
 
     @abstractmethod
     def __call__(
@@ -109,17 +117,17 @@ class _Synops(Regularizer):
 
     target: S* itself; with `of` a multiple of what it names: `untrained`, the untrained
     network's on the first training batch, or the folder of a trained run, its best epoch's on the
-    validation data.
+    validation data. Either is measured when training begins, and kept.
     """
 
     def __init__(self, *, factor: float, target: float, of: str | None):
         super().__init__(factor=factor)
         require_positive(target=target)
         self.target, self.of = target, of
-        self.wanted = target if of is None else None
+        self.unit = 1.0 if of is None else None
 
     def prepare(self, untrained: Callable[[], Activity], network: Network) -> None:
-        if self.of is None:
+        if self.of is None or self.unit is not None:
             return
         if self.of == "untrained":
             with torch.no_grad():
@@ -127,17 +135,28 @@ class _Synops(Regularizer):
         else:
             unit = _synops_of(self.of)
         require(unit > 0, f"of: {self.of}: no operations there, so that no target follows")
-        self.wanted = self.target * unit
+        self.unit = unit
+
+    def measured(self) -> dict[str, Any]:
+        return {} if self.of is None else {"of": self.of, "unit": self.unit}
+
+    def restore(self, measured: Mapping[str, Any]) -> None:
+        if self.of is not None and measured.get("of") == self.of:
+            self.unit = measured["unit"]
+
+    @property
+    def wanted(self) -> float:
+        """S*."""
+        assert self.unit is not None
+        return self.target * self.unit
 
     def excess(self, activity: Activity, network: Network) -> Float[Tensor, ""]:
         """S - S*."""
-        assert self.wanted is not None
         return synops.total(activity, network) - self.wanted
 
     @property
     def weight(self) -> float:
         """By what the square of the excess is multiplied."""
-        assert self.wanted is not None
         return self.factor / self.wanted**2
 
 

@@ -6,8 +6,11 @@ from functools import partial
 import pytest
 import torch
 
+from snnexp import checkpoints
 from snnexp.activity import Activity, LayerActivity
-from snnexp.experiment import build
+from snnexp.errors import UserError
+from snnexp.evaluate import evaluate
+from snnexp.experiment import build, load
 from snnexp.inputs import Dense, Static
 from snnexp.metrics import SynapticOperations
 from snnexp.regularizers import (
@@ -19,6 +22,7 @@ from snnexp.regularizers import (
     UpperRate,
     Weights,
 )
+from snnexp.session import resume
 from snnexp.synops import total
 from tests.models import made
 
@@ -183,6 +187,27 @@ def test_training_on_from_a_run_begins_with_what_its_weights_take(train, compose
         wanted.append(3.0 * total(start.run(batch, "train", 0)[1], start.network).item())
         assert classifier.regularizers["synops_target"].wanted == pytest.approx(wanted[-1])
     assert abs(wanted[0] - wanted[1]) > 1
+
+
+@pytest.mark.parametrize("of", ["untrained", "{}/first"])
+def test_a_target_stays_as_it_was_measured_when_its_source_is_gone(of, train, tmp_path):
+    overrides = [f"init_from={tmp_path}/first", "regularizer=synops_target"]
+    overrides.append(f"regularizer.synops_target.of={of.format(tmp_path)}")
+    train("optimizer.lr=0.1", folder="first")
+    result = train(*overrides, "trainer.max_epochs=2")
+    wanted = result.classifier.regularizers["synops_target"].wanted
+    (tmp_path / "first").rename(tmp_path / "moved")
+    assert load(result.folder).regularizers["synops_target"].wanted == wanted
+    measured = evaluate(result.folder, ["regularizer.synops_target.target=9.0"])
+    assert measured["test/loss/synops_target"] > result.metrics["test/loss/synops_target"]
+    (result.folder / "summary.json").unlink()
+    assert resume(result.folder).metrics["test/loss"] == result.metrics["test/loss"]
+    with pytest.raises(UserError, match="is no complete run"):
+        evaluate(result.folder, [f"regularizer.synops_target.of={tmp_path}/first/."])
+    best = checkpoints.path_of(result.folder, "best")
+    torch.save({k: v for k, v in checkpoints.load(best).items() if k != "regularizers"}, best)
+    (tmp_path / "moved").rename(tmp_path / "first")
+    assert load(result.folder).regularizers["synops_target"].wanted == wanted, "measured anew"
 
 
 @pytest.mark.parametrize("text", [None, "{}", "[]", "no json"])

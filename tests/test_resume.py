@@ -198,9 +198,9 @@ def test_seconds_are_those_of_all_processes_of_a_run(
     monkeypatch.setattr(stopwatch, "time", clock)
     build, begin = experiment.build, Classifier.on_train_epoch_start
 
-    def slow_build(cfg):
+    def slow_build(*arguments):
         clock.now += 10
-        return build(cfg)
+        return build(*arguments)
 
     def slow_epoch(self):
         clock.now += 100
