@@ -56,6 +56,7 @@ def build(
     """
     backend = instantiate(cfg.backend)
     dataset = instantiate(cfg.dataset)
+    refusals.unsound(dataset)
     sizes = {"num_features": dataset.num_features, "input_shape": dataset.shape}
     encoder = instantiate(cfg.encoder, **config.taken(cfg.encoder, **sizes))
     refusals.misfit(dataset, encoder, backend)

@@ -4,6 +4,7 @@ Each of these raises ConfigError; `snnexp.config.check` refuses what one key say
 """
 
 import math
+from collections.abc import Sized
 from typing import Any
 
 import torch
@@ -12,9 +13,66 @@ from omegaconf import DictConfig
 from snnexp import config
 from snnexp.classifier import Classifier
 from snnexp.datasets import MemoryDataset, as_floats
+from snnexp.datasets.memory import STAGES
 from snnexp.decoders import FirstSpike
 from snnexp.errors import ConfigError
 from snnexp.losses import NoLoss, TimeToFirstSpike
+
+
+def unsound(dataset: MemoryDataset) -> None:
+    """Splits that are not what a data set says of itself, as those of a user's own may be."""
+    name, shape = type(dataset).__name__, dataset.shape
+    if len(dataset.class_names) != dataset.num_classes:
+        raise ConfigError(
+            f"dataset: {name} has num_classes = {dataset.num_classes}, but class_names names "
+            f"{len(dataset.class_names)}; name each class"
+        )
+    if shape is not None and math.prod(shape) != dataset.num_features:
+        raise ConfigError(
+            f"dataset: {name} has shape = {tuple(shape)}, but num_features = "
+            f"{dataset.num_features}; it must be {math.prod(shape)}, their product"
+        )
+    for stage in STAGES:
+        if stage not in dataset.splits:
+            raise ConfigError(f"dataset: {name} has no split {stage!r}; fill {', '.join(STAGES)}")
+        split = dataset.splits[stage]
+        fault = _label_fault(split.labels, dataset.num_classes) or _value_fault(dataset, split)
+        if fault:
+            raise ConfigError(f"dataset: in the {stage} split of {name}, {fault}")
+
+
+def _label_fault(labels: Any, num_classes: int) -> str | None:
+    kind = labels.dtype if isinstance(labels, torch.Tensor) else type(labels).__name__
+    if not isinstance(kind, torch.dtype) or kind.is_floating_point or kind.is_complex:
+        return f"labels are of {kind}; make them a tensor of whole numbers"
+    if labels.ndim != 1:
+        return f"labels have the shape {tuple(labels.shape)}; it must be [sample]"
+    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
+    if low < 0 or high >= num_classes:
+        return (
+            f"labels go from {low} to {high}; with num_classes = {num_classes} they must lie in 0 "
+            f"to {num_classes - 1}"
+        )
+    return None
+
+
+def _value_fault(dataset: MemoryDataset, split: Any) -> str | None:
+    """Of events only their number is looked at, since they may lie in a large file."""
+    values, count = split.values, len(split.labels)
+    if isinstance(values, Sized) and len(values) != count:
+        return f"there are {len(values)} values, but {count} labels; give each sample one"
+    if dataset.yields != "values":
+        return None
+    if not isinstance(values, torch.Tensor):
+        return f"values are of {type(values).__name__}; make them a tensor"
+    if values.shape != (count, dataset.num_features):
+        return (
+            f"values have the shape {tuple(values.shape)}; it must be [sample, num_features], "
+            f"({count}, {dataset.num_features})"
+        )
+    if values.is_floating_point() and not values.isfinite().all():
+        return "values are not all finite; mend or leave out those samples"
+    return None
 
 
 def misfit(dataset: MemoryDataset, encoder: Any, backend: Any) -> None:

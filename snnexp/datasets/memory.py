@@ -93,7 +93,7 @@ class _Batches(Dataset[tuple[Any, Tensor]]):
     def __getitem__(self, index: Tensor) -> tuple[Any, Tensor]:
         values, labels = self.split.values, self.split.labels
         there = sent(index, labels.device)
-        return values[there if isinstance(values, Tensor) else index], labels[there]
+        return values[there if isinstance(values, Tensor) else index], labels[there].long()
 
     def __len__(self) -> int:
         return len(self.split)

@@ -88,6 +88,14 @@ def test_the_loader_yields_batches_of_values_with_their_labels():
     assert values.long().tolist() == indices(10, 4, shuffle=True, seed=0, epoch=1)
 
 
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int64])
+def test_labels_of_a_batch_are_what_losses_take(dtype):
+    dataset = Tiny()
+    dataset.splits["val"] = Split(torch.rand(3, 1), torch.tensor([0, 1, 1], dtype=dtype))
+    ((_, labels),) = dataset.loader("val", 8, seed=0)
+    assert labels.dtype == torch.int64 and labels.tolist() == [0, 1, 1]
+
+
 @pytest.mark.parametrize(("stage", "size"), [("val", 5), ("test", 3)])
 def test_only_the_training_split_is_shuffled(stage, size):
     assert indices(size, 8, shuffle=True, seed=1) != list(range(size))
