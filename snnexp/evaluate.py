@@ -3,7 +3,7 @@
 Overrides are those of the command line: another backend, data split sizes, encoder noise. The
 network and its weights are the run's, and so is what a new option does not state: with
 `backend/preset=strong` a run's `backend.weight_scale` stays. The result is printed and kept in
-`DIR/evaluations/`.
+`DIR/evaluations/`. What only training reads (`trainer`, `optimizer`, ...) is refused.
 `chips=N` stands for `backend.test_chips=N` (with backend=bss2_mock): the test split is measured on
 N chips; metrics are their means, `test/accuracy_chips_sd` is the deviation of their accuracies.
 Operations are ACs or MACs by NeuroBench's rule, from what a batch (`eval_batch_size`) holds.
@@ -32,6 +32,15 @@ from snnexp.errors import ConfigError, RunError, UserError
 from snnexp.experiment import build, score, set_up_torch
 from snnexp.session import compose
 from snnexp.summary import about
+
+UNREAD = {
+    **dict.fromkeys(("optimizer", "scheduler", "callback", "logger"), "leave it out"),
+    **dict.fromkeys(("best", "objectives", "init_from"), "leave it out"),
+    "trainer": "leave it out; how the network is run is said below backend",
+    "test": "leave it out; the test split is always measured",
+    "batch_size": "set eval_batch_size",
+}
+"""Keys of training alone, and the way out for one who sets them."""
 
 
 def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
@@ -77,6 +86,10 @@ def override(folder: str | Path, overrides: list[str]) -> DictConfig:
     if not overrides:
         return cfg
     parsed = OverridesParser.create().parse_overrides(overrides)
+    for one in parsed:
+        key = re.split(r"[./]", one.key_or_group)[0]
+        if key in UNREAD:
+            raise RunError(f"{one.input_line}: an evaluation reads nothing of {key}; {UNREAD[key]}")
     chosen = [one for one in parsed if config.is_choice(one)]
     for key in (one.key_or_group for one in chosen):
         if key in ("dataset", "model", "experiment", "sweep"):
