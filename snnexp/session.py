@@ -52,6 +52,7 @@ def run_composed(overrides: list[str], folder: str | Path | None) -> Result:
     """See `snnexp.run`."""
     console.quieten_lightning()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    _refuse_of_command_line(overrides)
     cfg = compose(overrides)
     if folder is None:
         folder = Path("outputs") / "notebook" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
@@ -63,6 +64,21 @@ def run_composed(overrides: list[str], folder: str | Path | None) -> Result:
     saved.write_text(OmegaConf.to_yaml(cfg))
     saved.with_name("overrides.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(overrides)))
     return run_experiment(cfg, folder)
+
+
+def _refuse_of_command_line(overrides: list[str]) -> None:
+    """What only `train.py` reads; Hydra's search path is read here, too."""
+    for text in overrides:
+        key = text.lstrip("+~").partition("=")[0]
+        if key == "hydra.run.dir":
+            folder = text.partition("=")[2]
+            raise ConfigError(
+                f"{text}: from Python the folder is an argument: snnexp.run([...], {folder!r})"
+            )
+        if key == "sweep" or (key.startswith("hydra") and key != "hydra.searchpath"):
+            raise ConfigError(
+                f"{text}: only the command line reads {key}; leave it out, or use python train.py"
+            )
 
 
 def resume(folder: str | Path) -> Result:

@@ -517,6 +517,22 @@ def test_a_damaged_table_is_named(command, stopped, row):
     assert command(f"resume={stopped}").error is None
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("hydra.run.dir=there", "the folder is an argument: snnexp.run([...], 'there')"),
+        ("hydra.job.chdir=true", "only the command line reads hydra.job.chdir; leave it out, or"),
+        ("hydra/sweeper=snnexp", "only the command line reads hydra/sweeper"),
+        ("sweep=yinyang_pareto", "only the command line reads sweep"),
+    ],
+)
+def test_python_is_told_what_only_the_command_line_reads(override, expected):
+    with pytest.raises(ConfigError) as caught:
+        snnexp.run([*TINY, override])
+    assert str(caught.value).startswith(f"{override}: ") and expected in str(caught.value)
+    assert not Path("outputs").exists()
+
+
 def test_another_architecture_is_refused(command, stopped, tmp_path):
     session.run_composed([*TINY, "model.hidden_sizes=[7]"], tmp_path / "other")
     for name in ("last", "best"):
