@@ -137,8 +137,9 @@ def _start_from(cfg: DictConfig, classifier: Classifier) -> None:
     """The weights that training begins with: those of a run, if one is named."""
     if cfg.init_from is None:
         return
+    refusals.no_start(cfg.init_from)
+    path = path_of(cfg.init_from, BEST)
     try:
-        path = path_of(cfg.init_from, BEST)
         checkpoints.load_weights(classifier, checkpoints.load(path), path)
     except RunError as error:
         raise RunError(f"init_from: {error}") from error

@@ -5,12 +5,13 @@ Each of these raises ConfigError; `snnexp.config.check` refuses what one key say
 
 import math
 from collections.abc import Sized
+from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 
-from snnexp import config
+from snnexp import checkpoints, config
 from snnexp.classifier import Classifier
 from snnexp.datasets import MemoryDataset, as_floats
 from snnexp.datasets.memory import STAGES
@@ -196,6 +197,17 @@ def nothing_learnt(loss: Any, regularizers: DictConfig) -> None:
             "loss: NoLoss, and no regularizer: nothing would be learnt; choose another loss, or "
             "add for example regularizer=[synops_target]"
         )
+
+
+def no_start(init_from: str) -> None:
+    """A start that is a file, or is not there."""
+    start = Path(init_from)
+    if start.is_file():
+        run = start.parent.parent if start.parent.name == checkpoints.FOLDER else None
+        such = f", such as init_from={run}" if run else ""
+        raise ConfigError(f"init_from: {start} is a file; give the folder of a run{such}")
+    if not start.is_dir():
+        raise ConfigError(f"init_from: {start} does not exist; give the folder of a run")
 
 
 def no_batches(cfg: DictConfig, dataset: MemoryDataset, devices: int) -> None:

@@ -635,6 +635,15 @@ def test_init_from_a_folder_that_is_none_names_key_and_folder(command):
         assert not Path("out/checkpoints").exists()
 
 
+def test_init_from_a_checkpoint_names_its_runs_folder(command, stopped):
+    path = stopped / "checkpoints" / "best.ckpt"
+    error = str(command(*TINY, f"init_from={path}").error)
+    way = f"give the folder of a run, such as init_from={stopped}"
+    assert error == f"error: init_from: {path} is a file; {way}"
+    error = str(command(*TINY, "init_from=nowhere").error)
+    assert error == "error: init_from: nowhere does not exist; give the folder of a run"
+
+
 def test_a_multirun_gives_a_folder_a_job_and_a_table(command):
     arguments = ("-m", "model=lif,cuba_lif", "seed=0,1", "hydra.sweep.dir=sweep")
     outcome = command(*TINY, *arguments)
