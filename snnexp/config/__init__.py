@@ -7,6 +7,8 @@ from snnexp.config.nodes import (
     instantiate,
     is_choice,
     naming_keys,
+    own_folders,
+    search_path,
     split,
     whitelist,
 )
@@ -21,6 +23,8 @@ __all__ = [
     "instantiate",
     "is_choice",
     "naming_keys",
+    "own_folders",
+    "search_path",
     "split",
     "suggest",
     "taken",

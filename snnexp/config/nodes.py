@@ -6,7 +6,7 @@ Configurations may come from strangers: Hydra gets the same whitelist for every 
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from fnmatch import fnmatchcase
@@ -35,9 +35,23 @@ def directory() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def is_choice(override: Override) -> bool:
-    """Whether an override chooses an option of a group, instead of setting values."""
-    return (directory() / override.key_or_group).is_dir() and not isinstance(override.value(), dict)
+def own_folders(runtime: DictConfig) -> list[Path]:
+    """The folders of options that a command line named, of what Hydra noted, if they are there."""
+    sources = runtime.get("config_sources", ())
+    named = [s.path for s in sources if "command-line" in s.provider and s.schema == "file"]
+    return [path for path in map(Path, named) if path.is_dir()]
+
+
+def search_path(folders: Sequence[Path]) -> list[str]:
+    """The override by which Hydra finds options in these folders; none for no folder."""
+    quoted = ['"file://' + str(folder).replace('"', r"\"") + '"' for folder in folders]
+    return [f"hydra.searchpath=[{','.join(quoted)}]"] if folders else []
+
+
+def is_choice(override: Override, own: Sequence[Path] = ()) -> bool:
+    """Whether an override chooses an option of a group, ours or one in folders of a user's own."""
+    is_group = any((root / override.key_or_group).is_dir() for root in (directory(), *own))
+    return is_group and not isinstance(override.value(), dict)
 
 
 def whitelist() -> list[str]:

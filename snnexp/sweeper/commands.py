@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -25,9 +26,11 @@ def base_words(swept: DictConfig, shared: Sequence[str]) -> list[str]:
 
     swept: the sweep's own composition. shared: the overrides that were typed. What both set is
     spelled out: first the options of groups, then the values that still differ. A typed value
-    stands among the latter, since its key may be one that only the sweep's file brings.
+    stands among the latter, since its key may be one that only the sweep's file brings. Folders of
+    a user's own options, which `--config-dir` named, come first.
     """
-    words = [word for word in shared if _is_choice(word)]
+    own = config.own_folders(swept.hydra.runtime)
+    words = config.search_path(own) + [word for word in shared if _is_choice(word, own)]
     choices: Mapping[str, str | None] = swept.hydra.runtime.choices
     typed = {word.lstrip("+~").partition("=")[0] for word in words}
     default = _compose(words)
@@ -39,7 +42,11 @@ def base_words(swept: DictConfig, shared: Sequence[str]) -> list[str]:
             words.append(f"{group}={option}")
     for group in LISTED:
         names = [str(name) for name in swept[group]]
-        if group not in typed and set(names) - set(default[group]) and _are_options(group, names):
+        if (
+            group not in typed
+            and set(names) - set(default[group])
+            and _are_options(group, names, own)
+        ):
             words.append(f"{group}=[{','.join(names)}]")
     return [*words, *_differences(_plain(_compose(words)), _plain(swept))]
 
@@ -59,15 +66,16 @@ def command(
     return " ".join([start, *map(shlex.quote, [*words, *own])])
 
 
-def _is_choice(word: str) -> bool:
+def _is_choice(word: str, own: Sequence[Path]) -> bool:
     """Whether an override chooses an option of a group, other than of sweeps and of Hydra."""
     override = OverridesParser.create().parse_override(word)
     stage = override.key_or_group.partition("/")[0]
-    return config.is_choice(override) and stage not in ("sweep", "hydra")
+    return config.is_choice(override, own) and stage not in ("sweep", "hydra")
 
 
-def _are_options(group: str, names: Sequence[str]) -> bool:
-    return all((config.directory() / group / f"{name}.yaml").is_file() for name in names)
+def _are_options(group: str, names: Sequence[str], own: Sequence[Path]) -> bool:
+    roots = (config.directory(), *own)
+    return all(any((r / group / f"{name}.yaml").is_file() for r in roots) for name in names)
 
 
 def _compose(words: Sequence[str]) -> DictConfig:

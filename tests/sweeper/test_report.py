@@ -165,6 +165,19 @@ def test_the_command_composes_what_the_sweep_ran(overrides, expected):
             assert again[key] == swept[key], key
 
 
+@pytest.mark.parametrize("name", ["my_conf", 'my own, "odd" conf\'s'])
+def test_the_command_finds_options_of_a_users_own(name, sweep, tmp_path):
+    own = tmp_path / name
+    (own / "decoder").mkdir(parents=True)
+    (own / "decoder" / "mine.yaml").write_text("defaults: [last, _self_]\nscale: 2.0")
+    options = ("hydra.sweeper.n_trials=1", "optimizer.lr=choice(0.5)", "decoder=mine")
+    study = sweep(lambda cfg: cfg.decoder.scale, "--config-dir", name, *options)
+    assert study.best_value == 2.0
+    words = shlex.split(commands.command(study.user_attrs["command"], {}))[2:]
+    assert "decoder=mine" in words
+    assert session.compose(words).decoder.scale == 2.0
+
+
 def test_a_command_is_quoted_for_the_shell():
     line = commands.command(["dataset.sizes={train: 2}"], {"model.hidden_sizes": "[8,4]"}, [0, 1])
     words = shlex.split(line)
