@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from snnexp import health
 from snnexp.activity import Activity
+from snnexp.checks import require
 from snnexp.datasets import as_floats
 from snnexp.decoders import Decoder
 from snnexp.encoders import Encoder
@@ -24,6 +25,7 @@ from snnexp.metrics import ActivityMetrics, Cost, Outcome, SynapticOperations, s
 from snnexp.models import Network
 from snnexp.optimizers import grouped
 from snnexp.randomness import generator, key
+from snnexp.recordings import Recordings
 from snnexp.regularizers import Regularizer
 from snnexp.schedulers import Schedule
 
@@ -55,6 +57,7 @@ class Classifier(pl.LightningModule):
         groups: Mapping[str, Mapping[str, Any]],
         schedule: Schedule,
         dt: float,
+        num_features: int,
         num_classes: int,
         seed: int,
     ):
@@ -62,7 +65,8 @@ class Classifier(pl.LightningModule):
         self.encoder, self.network, self.decoder = encoder, network, decoder
         self.loss, self.regularizers, self.energy = loss, regularizers, energy
         self.optimizer, self.groups, self.schedule = optimizer, groups, schedule
-        self.num_classes, self.seed, self.dt = num_classes, seed, dt
+        self.num_features, self.num_classes = num_features, num_classes
+        self.seed, self.dt = seed, dt
         parts = [loss.name, *regularizers]
         self.outcome = cast(
             Mapping[str, Outcome],
@@ -88,7 +92,10 @@ class Classifier(pl.LightningModule):
         self._rates: dict[str, float] = {}
 
     def forward(self, values: Any) -> Tensor:
-        """Scores [batch, class] of values as the data set yields them."""
+        """Scores [batch, class] of values as the data set yields them.
+
+        Raises ValueError for values of another width.
+        """
         return self.run(values, "test", 0)[2]
 
     def run(
@@ -104,6 +111,7 @@ class Classifier(pl.LightningModule):
 
         Draws are new each epoch in `train`, else fixed for a batch of this index and size.
         """
+        self._refuse_width(values)
         epoch = self.current_epoch if stage == "train" else 0
         device = values.device if isinstance(values, Tensor) else self.device
         purpose = f"{stage}/{self.global_rank}/{index}"
@@ -115,6 +123,20 @@ class Classifier(pl.LightningModule):
         inputs = self.encoder(values, generator(self.seed, epoch, purpose, str(device)))
         self.network.backend.begin(self.seed, epoch, purpose, device)
         return inputs
+
+    def _refuse_width(self, values: Any) -> None:
+        """Else some encoders would take values of another width for silent or foreign channels."""
+        if isinstance(values, Tensor):
+            require(
+                values.shape[1:] == (self.num_features,),
+                f"values: their shape is {tuple(values.shape)}; it must be [batch, "
+                f"{self.num_features}]",
+            )
+        elif isinstance(values, Inputs | Recordings):
+            require(
+                values.num_channels == self.num_features,
+                f"values: they have {values.num_channels} channels; it must be {self.num_features}",
+            )
 
     def training_step(self, batch: tuple[Any, Tensor], index: int) -> Tensor:
         values, labels = batch

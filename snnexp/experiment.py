@@ -96,6 +96,7 @@ def build(
         groups=groups,
         schedule=schedule,
         dt=cfg.time.dt,
+        num_features=dataset.num_features,
         num_classes=dataset.num_classes,
         seed=cfg.seed,
     )
