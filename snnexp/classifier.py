@@ -174,7 +174,8 @@ class Classifier(pl.LightningModule):
             name = health.first_non_finite(values, self.network.weights(), activity, scores, parts)
             raise TrainingError(self._divergence(str(name), self.global_step))
         if self.global_step == 0:
-            for line in health.first_batch_warnings(activity):
+            reads_spikes = "spikes" in (self.decoder.reads, self.loss.reads)
+            for line in health.first_batch_warnings(activity, reads_spikes):
                 log.warning(line)
 
     def batch_losses(self) -> list[float]:

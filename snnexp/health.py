@@ -9,27 +9,33 @@ from snnexp.inputs import Dense, Static
 from snnexp.metrics import wilson_interval
 from snnexp.metrics.activity import SATURATED
 
-SILENT = (
-    "raise the initial weights (model.init), lower model.neuron.threshold, "
-    "or give it more input spikes"
-)
-LOUD = (
-    "lower the initial weights (model.init), raise model.neuron.threshold, "
-    "or add regularizer=upper_rate"
-)
 
+def first_batch_warnings(activity: Activity, reads_spikes: bool) -> list[str]:
+    """One line for each spiking layer that is silent or saturated on a batch.
 
-def first_batch_warnings(activity: Activity) -> list[str]:
-    """One line for each spiking layer that is silent or saturated on a batch."""
+    reads_spikes: whether the decoder or the loss reads the readout's spikes; else it may be silent.
+    """
     lines = []
     for name, layer in activity.layers.items():
         if layer.counts is None:
             continue
         rate = layer.counts.mean().item() / activity.inputs.num_steps
-        if rate == 0:
-            lines.append(f"{name} is silent on the first batch, so nothing can be learnt: {SILENT}")
+        hidden = layer is not activity.readout
+        key = "model.neuron.threshold" if hidden else "model.readout.threshold"
+        if rate == 0 and (hidden or reads_spikes):
+            lost = "the layers behind it hear nothing" if hidden else "all its counts are 0"
+            lines.append(
+                f"{name} is silent on the first batch: {lost}, and it learns only as far as its "
+                "surrogate gradient reaches below the threshold; raise the initial weights "
+                f"(model.init), lower {key}, or give it more input spikes"
+            )
         elif rate >= SATURATED:
-            lines.append(f"{name} spikes in {rate:.0%} of all steps on the first batch: {LOUD}")
+            ways = ["lower the initial weights (model.init)", f"raise {key}"]
+            ways += ["add regularizer=upper_rate"] if hidden else []
+            lines.append(
+                f"{name} spikes in {rate:.0%} of all steps on the first batch; "
+                f"{', '.join(ways[:-1])} or {ways[-1]}"
+            )
     return lines
 
 
