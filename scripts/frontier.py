@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
             return 2
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "snnexp"}):
         kept = {"Date": None} if arguments.figure.suffix == ".svg" else None
+        arguments.figure.parent.mkdir(parents=True, exist_ok=True)
         draw(sweeps, arguments.beside).savefig(arguments.figure, metadata=kept)
     return 0
 

@@ -44,6 +44,7 @@ def overlay(runs: Sequence[Path], labels: Sequence[str] | None, line: float, fil
     read = [_read(run) for run in runs]
     curves = {name: accuracies for name, (accuracies, _) in zip(names, read, strict=True)}
     title = ", ".join(dict.fromkeys(source for _, source in read if source))
+    file.parent.mkdir(parents=True, exist_ok=True)
     figures.accuracy_overlay(curves, line, title).savefig(file, dpi=150)
     print(f"drawn in {file}")
 

@@ -37,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     results.console().print(table(cells))
     if unfinished:
         print(f"{len(unfinished)} runs are incomplete and left out")
+    for file in filter(None, (arguments.csv, arguments.figure)):
+        file.parent.mkdir(parents=True, exist_ok=True)
     if arguments.csv:
         write_csv(arguments.csv, cells)
     if arguments.figure:

@@ -48,6 +48,7 @@ def write_csv(file: Path, groups: Sequence[results.Group], metrics: Sequence[str
     """One row a group; a metric has three columns: its mean, its deviation, its number of seeds."""
     parts = ("mean", "sd", "n")
     heads = [f"{metric} {part}" for metric in metrics for part in parts]
+    file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["configuration", "n", *heads])

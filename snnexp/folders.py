@@ -34,9 +34,18 @@ def saved_config(folder: str | Path) -> DictConfig:
 
 
 def summary(folder: str | Path) -> dict[str, Any] | None:
-    """What a complete run's `summary.json` says; None if there is none."""
+    """What a complete run's `summary.json` says; None if there is none.
+
+    Raises RunError if it cannot be read.
+    """
     path = Path(folder) / SUMMARY
-    return dict(json.loads(path.read_text())) if path.is_file() else None
+    try:
+        return dict(json.loads(path.read_text())) if path.is_file() else None
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(
+            f"{path}: cannot be read ({error}); delete this file alone, and write it again from "
+            f"the run's checkpoints with python train.py resume={folder}"
+        ) from error
 
 
 def claim(folder: str | Path, cfg: DictConfig) -> None:

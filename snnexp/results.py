@@ -22,6 +22,7 @@ from yaml import YAMLError
 from snnexp.comparison import summarize
 from snnexp.errors import RunError
 from snnexp.folders import CONFIG, SUMMARY
+from snnexp.folders import summary as read_summary
 
 METRICS = (
     "test/accuracy",
@@ -102,13 +103,14 @@ def continuation(folder: Path) -> str:
 def read_run(folder: Path) -> Run:
     """The run of a complete folder; RunError where a file of it cannot be read."""
     config, setting = _read_config(folder)
-    path = folder / SUMMARY
+    summary = read_summary(folder) or {}
+    path = folder / ".hydra" / "overrides.yaml"
     try:
-        summary = dict(json.loads(path.read_text()))
-        path = folder / ".hydra" / "overrides.yaml"
         overrides = OmegaConf.load(path) if path.is_file() else ()
-    except (OSError, ValueError, TypeError, YAMLError) as error:
-        raise _unreadable(path, error) from error
+    except (OSError, ValueError, YAMLError) as error:
+        raise RunError(
+            f"{path}: cannot be read ({error}); delete this file alone, which only labels the run"
+        ) from error
     return Run(folder, config, tuple(map(str, overrides)), summary, setting)
 
 
@@ -221,15 +223,14 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ValueError("no whole number as seed")
         return _plain(stored), setting_of(stored)
     except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise _unreadable(path, error) from error
+        raise RunError(
+            f"{path}: cannot be read ({error}); put back the run's own, or run it again in another "
+            "folder"
+        ) from error
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
     return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-
-
-def _unreadable(path: Path, error: Exception) -> RunError:
-    return RunError(f"{path}: cannot be read ({error}); remove the run's folder and run it again")
 
 
 def _changes(run: Run) -> list[str]:

@@ -165,7 +165,8 @@ def test_groups_with_the_same_overrides_are_labelled_by_their_settings(tmp_path)
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("summary.json", "{", "summary.json: cannot be read"),
+        ("summary.json", "{", "delete this file alone.*with python train.py resume=.*/x$"),
+        ("summary.json", "1", "summary.json: cannot be read"),
         (".hydra/config.yaml", "a: [", "config.yaml: cannot be read"),
         (".hydra/config.yaml", "- 1", "no whole number as seed"),
         (".hydra/overrides.yaml", "[", "overrides.yaml: cannot be read"),
@@ -260,7 +261,7 @@ def test_summarize(tmp_path, capsys):
     )
     write_variant(tmp_path / "b", {0: 0.5}, "Alif", **{"seconds/total": 12.5})
     killed = write_run(tmp_path / "killed")
-    file = tmp_path / "table.csv"
+    file = tmp_path / "new" / "table.csv"
     assert summarize.main([str(tmp_path), "--csv", str(file)]) == 0
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     (row,) = [line for line in lines if "regularizer=[readout,burst]" in line]
@@ -584,12 +585,12 @@ def test_robustness_takes_chips_one_by_one_and_leaves_floats_out(tmp_path, capsy
     write_run(tmp_path / "2", 0.96, config=chip("in_the_loop"))
     write_run(tmp_path / "3", 0.1, config=configuration(backend={"level": "reference"}))
     figure = tmp_path / "chips.png"
-    files = ["--csv", str(tmp_path / "table.csv"), "--figure", str(figure)]
+    files = ["--csv", str(tmp_path / "new" / "table.csv"), "--figure", str(figure)]
     assert robustness.main([str(tmp_path), *files]) == 0
     assert figure.stat().st_size > 1000
     shown = capsys.readouterr().out
     assert "85.00 ± 7.07 (2)" in shown and "95.00 ± 1.41 (2)" in shown
-    rows = (tmp_path / "table.csv").read_text().splitlines()
+    rows = (tmp_path / "new" / "table.csv").read_text().splitlines()
     assert rows[1].endswith(",2,0.8 0.9")
     assert [row.split(",")[:2] for row in rows[1:]] == [
         ["delgrad", "float"],
@@ -609,7 +610,7 @@ def test_overlay_draws_finished_runs_from_disk(tmp_path, capsys, monkeypatch):
     source = {"dataset/source": "made SHD"}
     one = write_run(tmp_path / "one", 0.5, curve=(0.05, 0.5, 0.9), summary=source)
     two = write_run(tmp_path / "two", 0.5, curve=(0.05, 0.4), summary=source)
-    plot = tmp_path / "figure.png"
+    plot = tmp_path / "new" / "figure.png"
     assert overlay.main([str(one), str(two), "--labels", "A", "B", "--plot", str(plot)]) == 0
     curves = {"A": {0: 0.05, 1: 0.5, 2: 0.9}, "B": {0: 0.05, 1: 0.4}}
     assert drawn == [(curves, 0.9, "made SHD")]
@@ -658,7 +659,7 @@ def test_a_picture_of_no_known_format_is_refused_before_anything_is_read(script,
 
 
 def test_the_frontier_is_drawn_from_completed_trials(tmp_path, capsys):
-    table, picture = tmp_path / "trials.csv", tmp_path / "front.svg"
+    table, picture = tmp_path / "trials.csv", tmp_path / "new" / "front.svg"
     head = f"state,{frontier.ACCURACY},{frontier.OPERATIONS},model.hidden_sizes.0\n"
     table.write_text(head + "COMPLETE,0.98,2000,60\nCOMPLETE,0.95,1000,30\nFAIL,,,90\n")
     trials = frontier.read(table, "model.hidden_sizes.0")

@@ -17,6 +17,7 @@ import torch
 
 from snnexp import checkpoints, experiment, folders, session, stopwatch
 from snnexp.classifier import Classifier
+from snnexp.errors import UserError
 from tests.conftest import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,6 +106,18 @@ def test_a_run_stopped_between_epochs_continues_in_process(train, tmp_path):
         if name.startswith(("test/", "val/")):
             assert again.metrics[name] == value
     assert folders.saved_config(part.folder) == folders.saved_config(whole.folder)
+
+
+def test_a_damaged_summary_is_made_again_from_the_checkpoints(train):
+    whole = train("trainer.max_epochs=2")
+    (whole.folder / "summary.json").write_text("{")
+    with pytest.raises(UserError, match=r"delete this file alone.*resume="):
+        folders.summary(whole.folder)
+    (whole.folder / "summary.json").unlink()
+    again = session.resume(whole.folder).metrics
+    for name, value in whole.metrics.items():
+        if name.startswith(("val/", "test/", "epoch/")):
+            assert again[name] == value
 
 
 @pytest.mark.parametrize(
