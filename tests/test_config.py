@@ -68,7 +68,12 @@ def test_a_time_of_ones_own_is_a_key_if_something_reads_it(compose):
 
 
 @pytest.mark.parametrize(
-    ("name", "place"), [("precision", "backend.precision"), ("callbacks", "callback=[...]")]
+    ("name", "place"),
+    [
+        ("precision", "backend.precision"),
+        ("callbacks", "callback=[...]"),
+        ("num_nodes", "backend.devices, on one machine"),
+    ],
 )
 def test_what_the_trainer_is_given_is_set_elsewhere(compose, name, place):
     message = refusal(compose, f"+trainer.{name}=3")

@@ -41,7 +41,7 @@ GIVEN = {
         *("accelerator", "precision", "devices", "default_root_dir", "logger", "callbacks"),
         *("plugins", "enable_progress_bar", "enable_model_summary", "num_sanity_val_steps"),
         *("log_every_n_steps", "use_distributed_sampler", "reload_dataloaders_every_n_epochs"),
-        *("max_steps", "max_time", "fast_dev_run", "overfit_batches"),
+        *("max_steps", "max_time", "fast_dev_run", "overfit_batches", "num_nodes"),
     ),
 }
 """Arguments of nodes, by key, that the code hands over and a configuration cannot set."""
@@ -50,6 +50,7 @@ ELSEWHERE = {
     "trainer.accelerator": "backend=cpu or backend=gpu",
     "trainer.precision": "backend.precision",
     "trainer.devices": "backend.devices",
+    "trainer.num_nodes": "backend.devices, on one machine",
     "trainer.logger": "logger=[...]",
     "trainer.callbacks": "callback=[...]",
     "trainer.max_steps": "trainer.max_epochs",
