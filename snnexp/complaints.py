@@ -43,6 +43,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
     found = re.search(r"Could not override '([^'@]+)", text) or re.search(r"full_key: (\S+)", text)
     if found and ("Could not override" in text or "not in struct" in text):
         key = found.group(1)
+        if key in config.NAMED:
+            return f"{key}: options are chosen by name, as in {_by_name(key, overrides)}"
         if added := _if_added(key, overrides):
             return added
         if "/" in key and _folder(key).is_dir():
@@ -79,6 +81,14 @@ def _if_added(key: str, overrides: Sequence[str]) -> str | None:
     except (HydraException, OmegaConfBaseException, ValueError):
         return None
     return f"{key}: there is none to be changed; to add it, write {' '.join(added)}"
+
+
+def _by_name(group: str, overrides: Sequence[str]) -> str:
+    """The choice of those options that the words name, or of the first one."""
+    typed = " ".join(text for text in overrides if text.startswith(f"{group}="))
+    known = _options(group)
+    named = [name for name in known if re.search(rf"\b{name}\b", typed.partition("=")[2])]
+    return f"{group}=[{','.join(named or known[:1])}]"
 
 
 def _of_others(group: str) -> str:

@@ -153,6 +153,11 @@ def results(folder: Path) -> dict[str, float]:
     [
         ("model=lfi", ["model: there is no option 'lfi'; did you mean 'lif'?"]),
         ("regularizer=[brust]", ["regularizer: there is no option 'brust'", "'burst'?"]),
+        (
+            "regularizer={readout:1}",
+            ["regularizer: options are chosen by name, as in regularizer=["],
+        ),
+        ("energy={mine:{}}", ["energy: options are chosen by name, as in energy=["]),
         ("modle=lif", ["modle: unknown key; did you mean 'model'?"]),
         ("optimiser.lr=1", ["optimiser: unknown key; did you mean 'optimizer'?"]),
         ("model.neuron.beat=0.9", ["model.neuron.beat: unknown key; did you mean 'beta'?"]),
