@@ -20,8 +20,11 @@ def run(overrides: "Sequence[str]" = (), folder: str | Path | None = None) -> "R
     folder: where to save; by default a new one in `outputs/`. An interrupted run there goes on.
     Raises snnexp.errors.UserError if the configuration cannot be run or the folder is taken.
     """
+    from snnexp.errors import ConfigError
     from snnexp.session import run_composed
 
+    if isinstance(overrides, str):
+        raise ConfigError(f"{overrides!r}: overrides are a list, as in run([{overrides!r}])")
     return run_composed(list(overrides), folder)
 
 

@@ -538,6 +538,11 @@ def test_python_is_told_what_only_the_command_line_reads(override, expected):
     assert not Path("outputs").exists()
 
 
+def test_one_text_is_no_list_of_overrides():
+    with pytest.raises(ConfigError, match=r"overrides are a list, as in run\(\['seed=1'\]\)"):
+        snnexp.run("seed=1")
+
+
 def test_another_architecture_is_refused(command, stopped, tmp_path):
     session.run_composed([*TINY, "model.hidden_sizes=[7]"], tmp_path / "other")
     for name in ("last", "best"):
