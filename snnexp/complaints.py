@@ -32,6 +32,17 @@ def refuse_null(overrides: Sequence[str]) -> None:
         raise ConfigError(f"{group}: there is no option null{way}")
 
 
+def refuse_flags(overrides: Sequence[str], instead: str) -> None:
+    """Raise ConfigError where a flag of Hydra's command line stands among overrides.
+
+    instead: what there is in the place of `--config-dir`.
+    """
+    for text in overrides:
+        if text.startswith("-"):
+            way = f"; {instead}" if text.startswith(("--config-dir", "-cd")) else ""
+            raise ConfigError(f"{text}: only the command line of train.py takes flags{way}")
+
+
 def explain(error: Exception, overrides: Sequence[str]) -> str:
     """One line: an unknown option or key with the nearest one, else the complaint's first line."""
     text = str(error)

@@ -26,7 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from snnexp import checkpoints, config, console, folders, session
 from snnexp.checkpoints import BEST, path_of
-from snnexp.complaints import explain
+from snnexp.complaints import explain, refuse_flags
 from snnexp.datasets import Data
 from snnexp.errors import ConfigError, RunError, UserError
 from snnexp.experiment import build, score, set_up_torch
@@ -80,11 +80,12 @@ def override(folder: str | Path, overrides: list[str]) -> DictConfig:
     """The run's saved configuration with other options of groups, and other values of keys.
 
     A new option brings what it states; beside it, and where the run's own option is chosen again,
-    the run's values stay.
+    the run's values stay. Options of a user's own are found where the run found them.
     """
     cfg = folders.saved_config(folder)
     if not overrides:
         return cfg
+    refuse_flags(overrides, "own options are found where the run found them, so leave it out")
     parsed = OverridesParser.create().parse_overrides(overrides)
     for one in parsed:
         key = re.split(r"[./]", one.key_or_group)[0]
@@ -95,11 +96,13 @@ def override(folder: str | Path, overrides: list[str]) -> DictConfig:
         if key in ("dataset", "model", "experiment", "sweep"):
             raise RunError(f"{key}: a trained run cannot be evaluated as another {key}")
     if chosen:
-        choices = session.choices(folder)
+        runtime = session.runtime(folder)
+        choices, own = dict(runtime.choices), config.own_folders(runtime)
         new = [one for one in chosen if choices.get(one.get_key_element()) != one.value()]
-        composed = compose([*_beside(choices, new), *(str(one.input_line) for one in new)])
+        words = [*_beside(choices, new, own), *(str(one.input_line) for one in new)]
+        composed = compose([*config.search_path(own), *words])
         for one in new:
-            _apply(one, composed, cfg)
+            _apply(one, composed, cfg, own)
     OmegaConf.set_struct(cfg, True)
     for one in (one for one in parsed if one not in chosen):
         if one.is_delete():
@@ -109,10 +112,10 @@ def override(folder: str | Path, overrides: list[str]) -> DictConfig:
     return cfg
 
 
-def _beside(choices: Mapping[str, str | None], new: list[Override]) -> list[str]:
+def _beside(choices: Mapping[str, str | None], new: list[Override], own: list[Path]) -> list[str]:
     """Those of the run's choices that new ones are composed beside: all stages, and what has them.
 
-    An option of a folder that only the run's command line named is left out.
+    An option that is no more there, in a folder of a user's own, is left out.
     """
     places = [_place(one.get_key_element()) for one in new]
     words = []
@@ -121,10 +124,16 @@ def _beside(choices: Mapping[str, str | None], new: list[Override]) -> list[str]
         has_new = any(at.startswith(f"{place}.") for at in places)
         is_stage = place in config.STAGES
         replaced = any(f"{place}.".startswith(f"{at}.") for at in places)
-        is_known = (config.directory() / group / f"{option}.yaml").is_file()
+        is_known = _file(group, option, own) is not None
         if (is_stage or has_new) and is_known and not replaced:
             words.append(f"{key}={option}")
     return words
+
+
+def _file(group: str, option: object, own: list[Path]) -> Path | None:
+    """The file of an option, ours or in folders of a user's own."""
+    files = (root / group / f"{option}.yaml" for root in (config.directory(), *own))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _place(key: str) -> str:
@@ -133,15 +142,15 @@ def _place(key: str) -> str:
     return package or group.replace("/", ".")
 
 
-def _apply(one: Override, composed: DictConfig, cfg: DictConfig) -> None:
+def _apply(one: Override, composed: DictConfig, cfg: DictConfig, own: list[Path]) -> None:
     """Put what a new option states in the place of what the run had there."""
     place, value = _place(one.get_key_element()), one.value()
     if isinstance(value, list) or one.key_or_group in config.NAMED:
-        node, own = OmegaConf.select(composed, place), OmegaConf.select(cfg, place) or {}
-        kept = {name: own.get(name, of_option) for name, of_option in node.items()}
+        node, of_run = OmegaConf.select(composed, place), OmegaConf.select(cfg, place) or {}
+        kept = {name: of_run.get(name, of_option) for name, of_option in node.items()}
         OmegaConf.update(cfg, place, kept, merge=False)
         return
-    path = config.directory() / one.key_or_group / f"{value}.yaml"
+    path = cast(Path, _file(one.key_or_group, value, own))  # it was composed
     elsewhere = re.match(r"# @package ([\w.]+)\n", path.read_text())
     if elsewhere is None:
         OmegaConf.update(cfg, place, OmegaConf.select(composed, place), merge=False)

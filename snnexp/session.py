@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from snnexp import config, console, folders
-from snnexp.complaints import explain, refuse_null
+from snnexp.complaints import explain, refuse_flags, refuse_null
 from snnexp.errors import ConfigError, RunError
 from snnexp.experiment import Result
 from snnexp.experiment import run as run_experiment
@@ -23,6 +23,7 @@ def compose(overrides: list[str], with_hydra: bool = False) -> DictConfig:
     import hydra
     from hydra.errors import HydraException
 
+    refuse_flags(overrides, "name the folder by hydra.searchpath=[file:///FOLDER]")
     refuse_null(overrides)
     try:
         with hydra.initialize_config_dir(config_dir=str(config.directory())):
@@ -31,21 +32,21 @@ def compose(overrides: list[str], with_hydra: bool = False) -> DictConfig:
         raise ConfigError(explain(error, overrides)) from error
 
 
-def choices(folder: str | Path) -> dict[str, str | None]:
-    """The options that a run chose, by group: as Hydra noted them, or of its overrides again.
+def runtime(folder: str | Path) -> DictConfig:
+    """What options a run chose, and where they lie: as Hydra noted, or of its overrides again.
 
     Raises RunError where the run's folder has neither.
     """
     noted, typed = (Path(folder) / ".hydra" / name for name in ("hydra.yaml", "overrides.yaml"))
     if noted.is_file():
-        return dict(OmegaConf.load(noted).hydra.runtime.choices)
+        return OmegaConf.load(noted).hydra.runtime
     if not typed.is_file():
         raise RunError(
             f"{folder}: the run has no .hydra/overrides.yaml, which says what options it chose; "
             "set keys instead of choosing options"
         )
     composed = compose([str(text) for text in OmegaConf.load(typed)], with_hydra=True)
-    return dict(composed.hydra.runtime.choices)
+    return composed.hydra.runtime
 
 
 def run_composed(overrides: list[str], folder: str | Path | None) -> Result:

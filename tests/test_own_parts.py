@@ -11,7 +11,9 @@ import torch
 
 import snnexp
 from snnexp import config, console
-from snnexp.evaluate import evaluate
+from snnexp.errors import UserError
+from snnexp.evaluate import evaluate, override
+from snnexp.folders import saved_config
 from snnexp.models import SuperSpike
 from tests.conftest import TINY
 from tests.test_cli import Outcome, clean, command
@@ -78,6 +80,26 @@ def test_a_run_of_own_parts_is_evaluated_with_overrides(pages_command):
     assert measured["test/rate_hz"] == 0, "no neuron reaches the threshold"
 
 
+@pytest.mark.parametrize("where", ["command", "python"])
+def test_an_evaluation_finds_own_options_where_the_run_did(where, pages_command, monkeypatch):
+    Path("my_conf/decoder").mkdir()
+    Path("my_conf/decoder/late.yaml").write_text("defaults: [last, _self_]\nscale: 2.0\n")
+    if where == "command":
+        assert pages_command("hydra.run.dir=out").error is None
+    else:
+        monkeypatch.setenv("SNNEXP_ALLOW", "my_package")
+        path = f"hydra.searchpath=[file://{Path('my_conf').absolute()}]"
+        snnexp.run([path, "model=integrate", "dataset=xor", *TINY], "out")
+    changed = override("out", ["decoder=late", "encoder=poisson"])
+    assert (changed.decoder.scale, changed.encoder.steps) == (2.0, 60)
+    assert changed.model == saved_config("out").model
+    assert evaluate("out", ["decoder=late"])["test/accuracy"] <= 1
+    with pytest.raises(UserError, match=r"^--config-dir: only .* found them, so leave it out"):
+        evaluate("out", ["--config-dir", "my_conf", "decoder=late"])
+    with pytest.raises(UserError, match=r"the folder by hydra.searchpath=\[file:///FOLDER\]$"):
+        snnexp.run(["--config-dir=my_conf", "model=integrate"])
+
+
 def test_the_pages_neuron_does_what_its_docstring_says():
     """x = 0.5, threshold 1: v = 0.5, 1.0 (not above it), 1.5 (a spike, so 0.5), 1.0, 1.5, ..."""
     from my_package.neurons import IntegrateAndFire
@@ -102,14 +124,14 @@ def test_without_the_permission_nothing_of_it_is_imported(pages_command):
 
 
 def test_own_parts_are_checked_like_the_others(pages_command):
-    for override, expected in (
+    for word, expected in (
         ("+model.neuron.treshold=2", "model.neuron.treshold: unknown key; did you mean"),
         ("model.neuron.threshold=high", "model.neuron.threshold: 'high' is of the wrong type"),
         ("dataset.sizes=3", "dataset.sizes: 3 is of the wrong type"),
         ("model.neuron._target_=my_package.neurons.Nothing", "my_package.neurons.Nothing"),
         ("model.neuron._target_=my_package.nowhere.Neuron", "my_package.nowhere.Neuron"),
     ):
-        assert expected in str(pages_command(override).error)
+        assert expected in str(pages_command(word).error)
 
 
 def test_a_short_file_is_enough_for_a_neuron_that_takes_what_lif_takes(pages_command):
