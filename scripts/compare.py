@@ -1,8 +1,8 @@
 """Is A better than B? `python scripts/compare.py outputs/a outputs/b --metric test/accuracy`.
 
 Paired by seed: two runs of one seed share their data and their random numbers, so their difference
-spreads less than their values. Two variants of one multirun: `outputs/x:model=lif
-outputs/x:model=alif`.
+spreads less than their values; where the data are not the same, a note says so. Two variants of one
+multirun: `outputs/x:model=lif outputs/x:model=alif`.
 """
 
 import argparse
@@ -82,6 +82,8 @@ def compare(a: results.Group, b: results.Group, metric: str, direction: str) -> 
     for name, own in (("A", difference.unpaired_a), ("B", difference.unpaired_b)):
         if own:
             print(f"  only {name} has seed {', '.join(map(str, own))}: left out")
+    if data := results.told_apart([a, b], "dataset"):
+        print(f"note: the data are not the same, which pairing supposes: A {data[0]}, B {data[1]}")
     print(verdict(difference, direction))
 
 

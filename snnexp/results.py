@@ -164,6 +164,12 @@ def describe(groups: Sequence[Sequence[Run]]) -> list[str]:
     return [label or "default" for label in labels]
 
 
+def told_apart(groups: Sequence[Group], key: str) -> list[str]:
+    """How the settings of groups differ below a key, one text a group; empty if they do not."""
+    parts = [{key: group.runs[0].setting.get(key)} for group in groups]
+    return _differences(parts) if any(part != parts[0] for part in parts) else []
+
+
 def present(groups: Sequence[Group], metrics: Sequence[str]) -> list[str]:
     """Those metrics that at least one run has."""
     return [name for name in metrics if any(group.values(name) for group in groups)]

@@ -319,6 +319,18 @@ def test_compare_tells_the_better(tmp_path, capsys):
     assert "B is better, by 0.1 over 3 seeds." in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("size", "notes"), [(100, False), (200, True)])
+def test_compare_notes_that_the_data_are_not_the_same(tmp_path, capsys, size, notes):
+    for name, own in (("a", 100), ("b", size)):
+        data = {"_target_": "snnexp.datasets.YinYang", "size": own}
+        for seed in (0, 1):
+            config = configuration(seed, dataset=data)
+            write_run(tmp_path / name / str(seed), 0.5 + seed / 10, config=config)
+    assert run_compare(tmp_path, tmp_path / "a", tmp_path / "b")[0] == 0
+    note = "which pairing supposes: A dataset.size=100, B dataset.size=200\n"
+    assert (note in capsys.readouterr().out) == notes
+
+
 @pytest.mark.parametrize(
     ("metric", "options", "winner"),
     [("test/loss", [], "B"), ("test/loss", ["--direction", "maximize"], "A")],
