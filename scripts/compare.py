@@ -37,11 +37,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--direction",
         choices=("maximize", "minimize"),
-        help="what is better; by default maximize an accuracy, minimize all else",
+        help="what is better; by default maximize an accuracy, minimize its deviation and all else",
     )
     parser.add_argument("--plot", type=picture, default=Path("compare.png"), metavar="FILE")
     arguments = parser.parse_args(argv)
-    default = "maximize" if "accuracy" in arguments.metric else "minimize"
+    is_spread = arguments.metric.endswith("_sd")
+    default = "maximize" if "accuracy" in arguments.metric and not is_spread else "minimize"
     try:
         a, b = select(arguments.a), select(arguments.b)
         compare(a, b, arguments.metric, arguments.direction or default)

@@ -333,7 +333,13 @@ def test_compare_notes_that_the_data_are_not_the_same(tmp_path, capsys, size, no
 
 @pytest.mark.parametrize(
     ("metric", "options", "winner"),
-    [("test/loss", [], "B"), ("test/loss", ["--direction", "maximize"], "A")],
+    [
+        ("test/loss", [], "B"),
+        ("test/loss", ["--direction", "maximize"], "A"),
+        ("test/accuracy_low", [], "A"),
+        ("test/accuracy_sd", [], "B"),
+        ("test/accuracy_chips_sd", [], "B"),
+    ],
 )
 def test_compare_knows_what_is_better(tmp_path, capsys, metric, options, winner):
     for name, offset in (("a", 1.0), ("b", 0.0)):
