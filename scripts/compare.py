@@ -8,6 +8,7 @@ multirun: `outputs/x:model=lif outputs/x:model=alif`.
 import argparse
 import csv
 import math
+import shlex
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -65,10 +66,21 @@ def select(place: str) -> results.Group:
     if len(groups) > 1:
         labels = "\n".join(f"  {group.label}" for group in groups)
         raise RunError(
-            f"{place}: holds {len(groups)} configurations:\n{labels}\n"
-            f"choose one by its folder or by an override, as {place}:model=lif does"
+            f"{place}: holds {len(groups)} configurations:\n{labels}\n{_way(place, groups)}"
         )
     return replace(groups[0], label=place)
+
+
+def _way(place: str, groups: Sequence[results.Group]) -> str:
+    """How to choose a group: the first that one of its overrides tells from all others."""
+    typed = [{w.lstrip("+") for w in group.runs[0].overrides if ":" not in w} for group in groups]
+    for index, own in enumerate(typed):
+        others = set().union(*typed[:index], *typed[index + 1 :])
+        for word in sorted(own - others):
+            if not word.startswith("seed="):
+                return f"choose one by an override, as {shlex.quote(f'{place}:{word}')} does"
+    folder = groups[0].runs[0].folder
+    return f"choose one by its folder; {folder} is a run of the first one"
 
 
 def compare(a: results.Group, b: results.Group, metric: str, direction: str) -> None:

@@ -373,9 +373,30 @@ def test_compare_selects_within_a_multirun(tmp_path, capsys):
     x = tmp_path / "x"
     assert run_compare(tmp_path, f"{x}:model=lif", f"{x}:model=alif")[0] == 0
     assert run_compare(tmp_path, x, x)[0] == 2
-    assert "holds 2 configurations" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "holds 2 configurations" in error
+    assert error.endswith(f"choose one by an override, as {x}:model=alif does\n")
     assert run_compare(tmp_path, f"{x}:model=li", x)[0] == 2
     assert "known are model=alif, model=lif" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "way"),
+    [
+        (
+            {"A": ["model=lif", "time.steps=20"], "B": ["model=lif"]},
+            "by an override, as {x}:time.steps=20 does",
+        ),
+        ({"A": [], "B": []}, "by its folder; {x}/A/0 is a run of the first one"),
+    ],
+)
+def test_compare_says_how_to_choose_one_of_several(tmp_path, capsys, words, way):
+    x = tmp_path / "x"
+    for steps, (name, own) in enumerate(words.items(), start=20):
+        config = configuration(0, time={"dt": 0.001, "steps": steps})
+        write_run(x / name / "0", 0.5, config=config, overrides=[*own, "seed=0"])
+    assert run_compare(tmp_path, x, x)[0] == 2
+    assert capsys.readouterr().err.endswith(f"choose one {way.format(x=x)}\n")
 
 
 def test_compare_without_a_common_seed(tmp_path, capsys):
