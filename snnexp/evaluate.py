@@ -105,6 +105,11 @@ def override(folder: str | Path, overrides: list[str]) -> DictConfig:
             _apply(one, composed, cfg, own)
     OmegaConf.set_struct(cfg, True)
     for one in (one for one in parsed if one not in chosen):
+        if one.key_or_group == "backend.test_chips" and "test_chips" not in cfg.backend:
+            raise RunError(
+                f"{one.input_line}: the run's backend has no chips; add backend=bss2_mock, the "
+                "emulated chip"
+            )
         if one.is_delete():
             raise RunError(f"{one.input_line}: a key of a trained run cannot be taken away")
         may_add = one.is_add() or one.is_force_add()

@@ -224,6 +224,7 @@ def test_init_from_starts_from_the_best_weights(trained, tmp_path):
         ("optimizer.lr=1", "optimizer.lr=1: an evaluation reads nothing of optimizer; leave it"),
         ("test=false", "leave it out; the test split is always measured"),
         ("batch_size=7", "batch_size=7: an evaluation reads nothing of batch_size; set eval_ba"),
+        ("chips=2", "backend.test_chips=2: the run's backend has no chips; add backend=bss2_mock"),
         ("hydra.run.dir=x", "hydra"),
         ("nonsense", "nonsense"),
         ("--cfg", "--cfg"),
