@@ -25,6 +25,17 @@ def require_positive(unit: str = "", **values: float) -> tuple[float, ...]:
     return tuple(values.values())
 
 
+def require_not_negative(**values: float) -> tuple[float, ...]:
+    """The values, each of which must be finite and not below 0."""
+    for name, value in values.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        require(
+            number and math.isfinite(value) and value >= 0,
+            f"{name}: {value!r}; it must be a finite number and not negative",
+        )
+    return tuple(values.values())
+
+
 def require_whole(minimum: int, **values: int) -> tuple[int, ...]:
     """The values, each of which must be a whole number of at least `minimum`."""
     for name, value in values.items():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from snnexp import synops
 from snnexp.activity import Activity
-from snnexp.checks import require, require_positive
+from snnexp.checks import require, require_not_negative, require_positive
 from snnexp.models import Network
 
 Scores = Float[Tensor, "batch class"]
@@ -22,8 +22,7 @@ class Regularizer(ABC):
     """One term of the loss; `factor` is its weight there, not negative."""
 
     def __init__(self, *, factor: float):
-        require(factor >= 0, f"factor: {factor!r}; it must not be negative")
-        self.factor = factor
+        (self.factor,) = require_not_negative(factor=factor)
 
     def prepare(  # noqa: B027  (most terms need nothing)
         self, untrained: Callable[[], Activity], network: Network
@@ -88,8 +87,7 @@ class LowerRate(Regularizer):
 
     def __init__(self, *, factor: float, bound: float):
         super().__init__(factor=factor)
-        require(bound > 0, f"bound: {bound!r}; it must be above 0")
-        self.bound = bound
+        (self.bound,) = require_positive(bound=bound)
 
     def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
         short = ((self.bound - n).relu() for n in hidden_counts(activity))
@@ -104,8 +102,7 @@ class UpperRate(Regularizer):
 
     def __init__(self, *, factor: float, bound: float):
         super().__init__(factor=factor)
-        require(bound >= 0, f"bound: {bound!r}; it must not be negative")
-        self.bound = bound
+        (self.bound,) = require_not_negative(bound=bound)
 
     def __call__(self, activity: Activity, scores: Scores, network: Network) -> Float[Tensor, ""]:
         above = ((n.mean(1) - self.bound).relu() for n in hidden_counts(activity))

@@ -103,6 +103,10 @@ def test_gradients_reach_scores_and_weights():
         (lambda: Readout(factor=-1.0), "factor: -1.0"),
         (lambda: Weights(factor=[1.0, -2.0]), "factor: -2.0"),
         (lambda: Weights(factor=[]), "factor: "),
+        (lambda: Weights(factor=float("inf")), "factor: inf; it must be a finite number"),
+        (lambda: Burst(factor=float("nan")), "factor: nan"),
+        (lambda: LowerRate(factor=1.0, bound=float("inf")), "bound: inf; it must be a finite"),
+        (lambda: UpperRate(factor=1.0, bound=float("inf")), "bound: inf; it must be a finite"),
         (lambda: LowerRate(factor=1.0, bound=0.0), "bound: 0.0"),
         (lambda: UpperRate(factor=1.0, bound=-1.0), "bound: -1.0"),
         (
