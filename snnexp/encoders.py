@@ -77,6 +77,11 @@ class Latency(Encoder):
         require(
             t_early < t_late, f"t_early: {t_early!r} s; it must come before t_late = {t_late!r} s"
         )
+        require(
+            round(t_early / dt) < round(t_late / dt),
+            f"t_late: {t_late!r} s falls into the same step of time.dt = {dt!r} s as t_early = "
+            f"{t_early!r} s, so that all values would be the same; lower time.dt",
+        )
         self.dt, self.steps, self.inverse, self.threshold = dt, steps, inverse, threshold
         self.t_early, self.t_late, self.t_bias = t_early, t_late, t_bias
         self.marks = {name: time for name, time in times.items() if time is not None}

@@ -101,6 +101,12 @@ def test_latency_refuses_a_value_off_the_grid(value):
         (Latency, {**LATENCY, "t_early": -2e-6}, "t_early: -2e-06 s"),
         (Latency, {**LATENCY, "t_bias": 1.0}, "t_bias: 1.0 s"),
         (Latency, {**LATENCY, "t_early": 40e-6}, "t_early: 4e-05 s"),
+        (
+            Latency,
+            {**LATENCY, "dt": 1.0},
+            "t_late: 4e-05 s falls into the same step of time.dt = 1",
+        ),
+        (Latency, {**LATENCY, "t_late": 2.9e-6}, "t_late: 2.9e-06 s falls into the same step"),
         (Latency, {**LATENCY, "dt": 0.0}, "dt: 0.0 s"),
         (Latency, {**LATENCY, "steps": 0}, "steps: 0"),
         (Poisson, {**POISSON, "max_rate": 1001.0}, "max_rate: 1001.0 Hz"),
