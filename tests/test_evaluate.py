@@ -96,8 +96,8 @@ def test_overrides_of_a_value_and_of_a_group(trained):
 
 @pytest.mark.parametrize("plus", ["+", "++"])
 def test_a_key_that_the_run_has_not_is_added_with_a_plus_or_two(trained, plus):
-    cfg = override(trained, [f"{plus}trainer.accumulate_grad_batches=2", "++batch_size=3"])
-    assert (cfg.trainer.accumulate_grad_batches, cfg.batch_size) == (2, 3)
+    cfg = override(trained, [f"{plus}model.dropout=0.1", "++eval_batch_size=3"])
+    assert (cfg.model.dropout, cfg.eval_batch_size) == (0.1, 3)
 
 
 def test_an_experiments_run_is_evaluated_with_its_own_values(tmp_path):
