@@ -17,7 +17,7 @@ from snnexp.backends.chip import (
     psp_ratio,
 )
 from snnexp.inputs import Dense
-from snnexp.models import Circuit
+from snnexp.models import Circuit, CubaIAF, SuperSpike
 from tests.models.made import cuba_li, cuba_lif
 
 PRESET = partial(
@@ -87,6 +87,25 @@ def test_without_a_leak_the_charge_stays():
     circuit = Circuit(TAU, 3e-6, leaky=False, threshold=9.0, reset=-0.25)
     found = run(population(circuit), one_event()).membrane.flatten()
     assert found[0] == -0.25
+    assert found[-1].item() == pytest.approx(-0.25 + 0.5, abs=1e-4)
+
+
+def test_a_neuron_without_a_leak_takes_a_circuit_without_one():
+    """The same potential as above, of the circuit that `CubaIAF` is run by."""
+    neuron = CubaIAF(
+        size=1,
+        dt=2e-6,
+        tau_mem=TAU,
+        tau_syn=3e-6,
+        tau_ref=1e-6,
+        threshold=9.0,
+        reset=-0.25,
+        detach_reset=True,
+        recurrent=False,
+        surrogate=SuperSpike(slope=5.0),
+    )
+    assert neuron.circuit == Circuit(TAU, 3e-6, 0.0, False, 1e-6, 9.0, -0.25)
+    found = run(population(neuron.circuit), one_event()).membrane.flatten()
     assert found[-1].item() == pytest.approx(-0.25 + 0.5, abs=1e-4)
 
 
