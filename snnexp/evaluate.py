@@ -24,12 +24,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from snnexp import checkpoints, config, console, folders, session
-from snnexp.checkpoints import BEST, path_of
+from snnexp import config, console, folders, session
 from snnexp.complaints import explain, refuse_flags
 from snnexp.datasets import Data
 from snnexp.errors import ConfigError, RunError, UserError
-from snnexp.experiment import build, score, set_up_torch
+from snnexp.experiment import build_trained, score, set_up_torch
 from snnexp.session import compose
 from snnexp.summary import about
 
@@ -53,10 +52,7 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, overrides)) from error
     config.check(cfg)
-    path = path_of(folder, BEST)
-    best = checkpoints.load(path)
-    dataset, classifier, settings = build(cfg, best)
-    checkpoints.load_weights(classifier, best, path)
+    dataset, classifier, settings = build_trained(cfg, folder)
     for operations in classifier.operations.values():
         operations.by_content = True
     set_up_torch()

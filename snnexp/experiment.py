@@ -4,6 +4,7 @@ import logging
 import os
 import statistics
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +101,19 @@ def build(
         num_classes=dataset.num_classes,
         seed=cfg.seed,
     )
-    for name, measured in (checkpoint or {}).get("regularizers", {}).items():
-        if name in classifier.regularizers:
-            classifier.regularizers[name].restore(measured)
-    _prepare_regularizers(cfg, classifier, dataset)
+    _prepare_regularizers(cfg, classifier, dataset, (checkpoint or {}).get("regularizers", {}))
     return dataset, classifier, backend.trainer_settings()
+
+
+def build_trained(
+    cfg: DictConfig, folder: str | Path
+) -> tuple[MemoryDataset, Classifier, dict[str, Any]]:
+    """The same, with the best weights of the run in `folder`; RunError if it has none that fit."""
+    path = path_of(folder, BEST)
+    best = checkpoints.load(path)
+    dataset, classifier, settings = build(cfg, best)
+    checkpoints.load_weights(classifier, best, path)
+    return dataset, classifier, settings
 
 
 def _grouped(network: Network, groups: dict[str, Any]) -> Any:
@@ -114,8 +123,16 @@ def _grouped(network: Network, groups: dict[str, Any]) -> Any:
         raise ConfigError(str(error)) from error
 
 
-def _prepare_regularizers(cfg: DictConfig, classifier: Classifier, dataset: MemoryDataset) -> None:
-    """Some measure the network as training finds it, on the first batch of the first epoch."""
+def _prepare_regularizers(
+    cfg: DictConfig,
+    classifier: Classifier,
+    dataset: MemoryDataset,
+    measured: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Some measure the network as training finds it, on the first batch of the first epoch.
+
+    measured: by name, what they found when training began, of a run that is there already.
+    """
 
     def untrained() -> Activity:
         _start_from(cfg, classifier)
@@ -128,6 +145,8 @@ def _prepare_regularizers(cfg: DictConfig, classifier: Classifier, dataset: Memo
         return activity
 
     for name, term in classifier.regularizers.items():
+        if name in measured:
+            term.restore(measured[name])
         try:
             term.prepare(untrained, classifier.network)
         except ValueError as error:
@@ -305,8 +324,5 @@ def load(folder: str | Path) -> Classifier:
     """
     cfg = folders.saved_config(folder)
     config.check(cfg)
-    path = path_of(folder, BEST)
-    best = checkpoints.load(path)
-    _, classifier, _ = build(cfg, best)
-    checkpoints.load_weights(classifier, best, path)
+    _, classifier, _ = build_trained(cfg, folder)
     return classifier.eval()

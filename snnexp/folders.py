@@ -81,7 +81,7 @@ def held(folder: str | Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    path = Path(folder) / ".hydra" / "lock"
+    path = (Path(folder) / CONFIG).with_name("lock")
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
