@@ -28,6 +28,7 @@ OPTIONS: dict[str, list[str]] = {}
 for path in sorted(ROOT.rglob("*.yaml")):
     OPTIONS.setdefault(path.parent.relative_to(ROOT).as_posix(), []).append(path.stem)
 
+OPTIONS["model"].remove("nir")  # it takes a file: tests/nir
 SEVERAL = ("regularizer", "callback", "logger", "energy", "encoder/augment")
 RUNS = ("optimizer", "scheduler", "callback", "logger", "energy")
 """Groups that only a whole run uses; the others are used in each step."""

@@ -32,7 +32,7 @@ GIVEN = {
     "model": ("num_inputs", "input_shape", "num_outputs", "dt", "backend"),
     "model.hidden.*.*": ("input_shape",),
     "model.deep_neuron": ("size", "dt"),
-    "model.neuron": ("size", "dt"),
+    "model.neuron": ("size", "dt", "source"),
     "model.readout": ("size", "dt"),
     "model.synapse": ("input_shape", "num_outputs", "dt"),
     "optimizer": ("params",),

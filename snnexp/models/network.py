@@ -196,7 +196,7 @@ class Network(nn.Module):
         dt: float,
         backend: Backend,
         init: Initializer | LayerInitializer,
-        delays: Callable[..., Delay] | None,
+        delays: Callable[..., Delay | None] | None,
         norm: Callable[..., nn.Module] | None,
         dropout: float,
     ) -> None:
@@ -244,11 +244,11 @@ class Network(nn.Module):
         for layer in self.layers.values():
             layer.neuron.constrain()
 
-    def _delay(self, delays: Callable[..., Delay], dt: float) -> None:
+    def _delay(self, delays: Callable[..., Delay | None], dt: float) -> None:
         """Drawn last, so that the weights are those of the network without delays."""
         for index, layer in enumerate(self.layers.values()):
             delay = delays(size=prod(layer.synapse.input_shape), dt=dt)
-            layer.delay = delay if index > 0 or delay.inputs else None
+            layer.delay = delay if delay is not None and (index > 0 or delay.inputs) else None
 
     def forward(
         self,

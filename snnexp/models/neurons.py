@@ -57,6 +57,8 @@ class Neuron(nn.Module):
     """Which of its parameters are decays or time constants."""
     circuit: Circuit | None = None
     """The same neuron in continuous time, if an analog circuit can be it."""
+    euler = False
+    """Whether its decays follow from time constants by explicit Euler, 1 - dt / tau."""
 
     def __init__(
         self,
@@ -332,6 +334,7 @@ class CubaLIF(Neuron):
         super().__init__(size=size, dt=dt, recurrent=recurrent, constants=constants)
         self.surrogate = surrogate
         self.circuit = Circuit(tau_mem, tau_syn, leak, True, tau_ref, threshold, reset)
+        self.euler = method == "euler"
 
 
 class CubaIAF(Neuron):
@@ -403,6 +406,7 @@ class CubaLI(Neuron):
         constants = cuba_parameters(dt, tau_mem, tau_syn, method, normalized, leak)
         super().__init__(size=size, dt=dt, constants=constants)
         self.circuit = Circuit(tau_mem, tau_syn, leak)
+        self.euler = method == "euler"
 
 
 def cuba_parameters(

@@ -217,7 +217,11 @@ class Chain(Synapse):
         return exact.round()  # a third of three need not be one
 
 
+def is_free(name: str) -> bool:
+    """Whether torch's containers can take this name."""
+    return not hasattr(nn.ModuleDict, name) and "." not in name and bool(name)
+
+
 def require_free(name: str) -> None:
     """Refuse names that torch's containers cannot take."""
-    taken = hasattr(nn.ModuleDict, name) or "." in name or not name
-    require(not taken, f"{name}: a layer or part cannot have this name; choose another")
+    require(is_free(name), f"{name}: a layer or part cannot have this name; choose another")
