@@ -189,6 +189,7 @@ def set_up_torch() -> None:
 def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     """Train, validate, test and save into `folder`; an interrupted run there is continued.
 
+    Without an epoch of training the network is measured as it is at first.
     bar: whether a progress bar is shown, else a line an epoch is logged; None: on a terminal.
 
     Raises ConfigError before anything is built or written if the configuration cannot be run, and
@@ -220,12 +221,16 @@ def _run(cfg: DictConfig, folder: Path, bar: bool | None, stopwatch: Stopwatch) 
         refusals.unknown_metrics(cfg, classifier)
     stopwatch.begin_training()
     trainer.fit(classifier, data, ckpt_path=last if resumed else None, weights_only=True)
+    if cfg.trainer.max_epochs == 0:
+        for name in (BEST, LAST):
+            trainer.save_checkpoint(path_of(folder, name))
     trainer.strategy.barrier()  # the first of several processes has written the checkpoints
     seconds = {"seconds/train": stopwatch.seconds("train")}
     best = checkpoints.load(path_of(folder, BEST))
     classifier.load_state_dict(best["state_dict"])
     metrics = score(trainer, classifier, data, test=cfg.test)
-    metrics |= {"epoch/best": best["epoch"] + 1, "epoch/last": trainer.current_epoch}
+    last_epoch = trainer.current_epoch  # 0 without training
+    metrics |= {"epoch/best": min(best["epoch"] + 1, last_epoch), "epoch/last": last_epoch}
     metrics["batches"] = trainer.global_step
     metrics |= classifier.network.backend.describe(cfg.time.dt * cfg.time.steps)
     metrics |= seconds | {"seconds/total": stopwatch.seconds("total")}

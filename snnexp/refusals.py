@@ -239,6 +239,8 @@ def unknown_metrics(cfg: DictConfig, classifier: Classifier) -> None:
         if name is not None and name not in measured:
             meant = config.suggest(name, sorted(measured))
             raise ConfigError(f"{key}: {name!r} is not measured in an epoch of this run{meant}")
+    if cfg.trainer.max_epochs == 0:
+        measured -= {*classifier.training_metrics()}
     returned = measured | result_metrics(cfg, classifier)
     for index, objective in enumerate(cfg.objectives):
         if objective.name not in returned:

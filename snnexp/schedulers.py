@@ -22,7 +22,7 @@ class Schedule:
 
     def configure(self, optimizer: Any, *, steps: int, epochs: int) -> dict[str, Any]:
         """Lightning's record of a scheduler for a run of `steps` batches in `epochs` epochs."""
-        count = steps if self.interval == "step" else epochs
+        count = max(1, steps if self.interval == "step" else epochs)  # also of no epoch
         arguments: dict[str, Any] = {} if self.total is None else {self.total: count}
         peak = getattr(self.schedule, "keywords", {}).get("max_lr")
         if peak is not None:  # of the optimizer's rate; groups keep their ratio to it

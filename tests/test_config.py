@@ -139,7 +139,7 @@ def test_a_value_of_the_wrong_type_is_refused(compose, override, expected):
         (["~dataset.sizes.val"], "dataset.sizes"),
         (["dataset.radius_big=2"], "dataset.radius_big: 2; it must be at most 0.5"),
         (["backend.precision=half"], "backend.precision: 'half'; choose one of 32-true"),
-        (["trainer.max_epochs=0"], "trainer.max_epochs: 0"),
+        (["trainer.max_epochs=-1"], "trainer.max_epochs: -1"),
         (["trainer.max_epochs=null"], "trainer.max_epochs: None"),
         (["trainer.limit_train_batches=0"], "trainer.limit_train_batches: 0"),
         (["best.metric=test/accuracy"], "best.metric: 'test/accuracy'"),

@@ -3,9 +3,11 @@
 import re
 
 import pytest
+import torch
 
-from snnexp import refusals
+from snnexp import experiment, refusals
 from snnexp.errors import ConfigError
+from snnexp.evaluate import evaluate
 from tests.conftest import TINY
 
 STOP = "callback=[early_stopping]"
@@ -110,3 +112,31 @@ def test_a_share_of_one_batch_is_one(train, limit):
 
 def test_the_limit_of_a_test_that_is_not_run_does_not_matter(train):
     assert "test/loss" not in train("test=false", "trainer.limit_test_batches=0.1").metrics
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("scheduler=one_cycle", "best.metric=epoch/trained"),
+        ("scheduler=plateau", "callback=[figures,early_stopping]"),
+        ("callback=[test_best_leaky,standstill]", "regularizer=[synops_target]"),
+    ],
+    ids=str,
+)
+def test_without_an_epoch_the_network_is_measured_as_it_is(train, compose, overrides):
+    result = train("trainer.max_epochs=0", *overrides)
+    untrained = experiment.build(compose(*overrides))[1].network
+    saved = experiment.load(result.folder).network
+    for name, weight in untrained.weights().items():
+        assert torch.equal(weight, saved.weights()[name])
+    assert result.metrics["epoch/best"] == result.metrics["epoch/last"] == 0
+    assert result.metrics["batches"] == 0
+    measured = evaluate(result.folder, [])
+    assert measured["test/accuracy"] == result.metrics["test/accuracy"]
+    assert measured["val/loss"] == pytest.approx(result.metrics["val/loss"], rel=1e-6)
+
+
+def test_without_an_epoch_there_are_no_metrics_of_training(train):
+    with pytest.raises(ConfigError, match=r"objectives\[0\].name: 'train/loss' is no metric"):
+        train("trainer.max_epochs=0", "objectives.0.name=train/loss")

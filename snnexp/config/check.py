@@ -159,10 +159,13 @@ def _plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
 
 def _trainer_faults(trainer: Mapping[str, Any]) -> Iterator[str]:
     epochs: Any = trainer.get("max_epochs")
-    if not _is_whole(epochs) or epochs < 1:
-        yield f"trainer.max_epochs: {epochs!r}; it must be a whole number of at least 1"
+    if not _is_whole(epochs) or epochs < 0:
+        yield (
+            f"trainer.max_epochs: {epochs!r}; it must be a whole number of at least 1, or 0 to "
+            "measure the network as it is at first"
+        )
     every: Any = trainer.get("check_val_every_n_epoch", 1)
-    if _is_whole(epochs) and _is_whole(every) and every > epochs:
+    if _is_whole(epochs) and _is_whole(every) and every > max(epochs, 1):
         yield (
             f"trainer.check_val_every_n_epoch: {every!r}; it must be at most trainer.max_epochs = "
             f"{epochs!r}, since validation chooses the best epoch"

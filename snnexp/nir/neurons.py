@@ -228,7 +228,8 @@ class NIRNeuron(Neuron):
         self.spiking, self.surrogate = spiking, surrogate if spiking else None
         self.varied = tuple(name for name in numbers if name not in same)
         for name in self.varied:
-            self.register_buffer(name, torch.tensor(numbers[name], dtype=torch.float32))
+            each = torch.tensor(numbers[name], dtype=torch.float32)
+            self.register_buffer(f"{name}_by_neuron", each)
         self.circuit = self._circuit(source, constants)
 
     @property
@@ -237,7 +238,8 @@ class NIRNeuron(Neuron):
         assert self._constants is not None
         if not self.varied:
             return self._constants
-        return replace(self._constants, **{name: getattr(self, name) for name in self.varied})
+        varied = {name: getattr(self, f"{name}_by_neuron") for name in self.varied}
+        return replace(self._constants, **varied)
 
     def _circuit(self, source: Source, p: NeuronParameters) -> Circuit | None:
         """Of current-based neurons that are all alike and, if they spike, reset to one value."""

@@ -77,15 +77,13 @@ def _names(layers: Sequence["_Read"]) -> list[str]:
 
 
 def read(file: str | Path) -> nir.NIRGraph:
-    """The graph of a file; ValueError if there is none."""
+    """The graph in a file; ValueError if there is none."""
     try:
-        graph = nir.read(file, type_check=False)
+        return nir.read(file, type_check=False)
     except FileNotFoundError as error:
         raise ValueError(f"file: {file}: no such file") from error
     except Exception as error:  # h5py and nir raise what comes, KeyError and AssertionError too
-        raise ValueError(f"file: {file} is no file of NIR ({error})") from error
-    require(isinstance(graph, nir.NIRGraph), f"file: {file} holds no graph, but a single node")
-    return graph
+        raise ValueError(f"file: {file} is no graph of NIR ({error})") from error
 
 
 def _grid(graph: nir.NIRGraph, dt: float, file_dt: float | None, method: str | None) -> Grid:
