@@ -142,8 +142,9 @@ class Bss2(Ideal):
         circuit = neuron.circuit
         if circuit is None:
             raise ValueError(
-                f"{what}: {type(neuron).__name__}, but the chip's neurons are current-based; "
-                "choose model=cuba_lif or model=cuba_iaf, and model/readout=cuba_li"
+                f"{what}: {type(neuron).__name__}, but the chip's neurons are current-based, all "
+                "alike in a layer and reset to one value; choose model=cuba_lif or "
+                "model=cuba_iaf, and model/readout=cuba_li"
             )
         for key, (least, most) in RANGES.items():
             tau = getattr(circuit, key)
