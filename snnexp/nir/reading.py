@@ -262,10 +262,11 @@ class _Read:
         if stage.loop is not None:
             (of, loop), size = stage.loop, prod(self.shape)
             assert isinstance(loop, MATRICES)
-            matrix, bias = loop.weight, getattr(loop, "bias", 0)
-            fits = matrix.shape == (size, size) and not np.any(bias)
-            require(fits, f"file: {of} is no matrix of {size} x {size} without a bias")
+            matrix = loop.weight
+            fits = matrix.shape == (size, size)
+            require(fits, f"file: {of} is no matrix of {size} x {size}, but of {matrix.shape}")
             self.loop = torch.tensor(matrix, dtype=torch.float32)
+            added = added + np.ravel(getattr(loop, "bias", 0.0))  # in every step, spikes or not
         self.source = Source(node, name, grid, added, self.loop is not None)
 
     def connect(self, input_shape: Shape) -> Synapse:

@@ -73,6 +73,19 @@ def test_a_bias_is_a_current_in_each_step(tmp_path):
     torch.testing.assert_close(membrane, torch.tensor([4.0] * 4 + [12.0] * 4))
 
 
+def test_a_bias_on_the_way_back_is_a_current_in_each_step_too(tmp_path):
+    """snnTorch's recurrent layers have one; the same bias before the neurons does the same."""
+    weight, matrix, bias = LAYERS["fc1"].weight, dense(6, 6, 2).weight, np.linspace(-2, 9, 6)
+    counts = []
+    for there, back in ((bias, 0 * bias), (0 * bias, bias)):
+        layers = LAYERS | {"fc1": nir.Affine(weight, there), "rec": nir.Affine(matrix, back)}
+        edges = [("input", "fc1"), ("fc1", "lif1"), ("lif1", "rec"), ("rec", "lif1")]
+        edges += [("lif1", "fc2"), ("fc2", "lif2"), ("lif2", "output")]
+        read = network(graph_of(layers, edges), tmp_path, 4, 3)
+        counts.append(read(spikes())[0].layers["lif1"].counts)
+    assert counts[0].sum() > 0 and torch.equal(*counts)
+
+
 @pytest.mark.parametrize(
     ("padding", "side"), [("same", 8), ("valid", 4), (1, 6), (np.array([2, 2]), 8)], ids=str
 )
