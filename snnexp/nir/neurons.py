@@ -284,7 +284,8 @@ def _read(source: Source, size: int, details: dict[str, Any]) -> dict[str, np.nd
             found["gain"] = found["gain"] * (1 - syn) * source.number("w_in", size)
         else:
             found["drift"] = found["drift"] + found["gain"] * source.added
-    found["gain"] = np.where(np.isclose(found["gain"], 1, rtol=1e-12), 1, found["gain"])
+    is_one = np.isclose(found["gain"], 1, rtol=1e-6)  # of numbers in single precision, too
+    found["gain"] = np.where(is_one, 1, found["gain"])
     if isinstance(node, SPIKING):
         threshold, to = source.number("v_threshold", size), source.number("v_reset", size)
         require(bool((threshold > to).all()), source.say("v_threshold must lie above v_reset"))
