@@ -101,7 +101,8 @@ def _grid(graph: nir.NIRGraph, dt: float, file_dt: float | None, method: str | N
             given is not None or name.removeprefix("file_") in about,
             f"{name}: null, but the file does not say it; set model.file_dt to what a step lasts "
             "in its unit of time, and model.method to euler or exponential (snnTorch and "
-            "SpikingJelly: 1e-4 and euler, Norse: 1e-3 and euler, sinabs: 1 and exponential)",
+            "SpikingJelly: 1e-4 and euler, sinabs: 1 and exponential, Norse: 1e-6 and euler, or "
+            "1e-3 where its to_nir was given dt=1)",
         )
     return Grid(
         float(about["dt"]) if file_dt is None else file_dt,
