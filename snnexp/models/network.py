@@ -197,7 +197,7 @@ class Network(nn.Module):
         backend: Backend,
         init: Initializer | LayerInitializer,
         delays: Callable[..., Delay | None] | None,
-        norm: Callable[..., nn.Module] | None,
+        norm: Callable[..., nn.Module | None] | None,
         dropout: float,
     ) -> None:
         """Make the layers from factories of synapse and neuron: hidden ones, then the readout."""
@@ -222,7 +222,7 @@ class Network(nn.Module):
         self._regularize(norm, dropout)
         backend.prepare(dict(self.layers.items()))
 
-    def _regularize(self, norm: Callable[..., nn.Module] | None, dropout: float) -> None:
+    def _regularize(self, norm: Callable[..., nn.Module | None] | None, dropout: float) -> None:
         """What the layers' currents and spikes go through in training."""
         require_between(0, 1, dropout=dropout)
         require(

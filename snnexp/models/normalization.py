@@ -37,3 +37,16 @@ class BatchNorm(nn.Module):
             self.epsilon,
         )
         return rows.view_as(current)
+
+
+class Bias(nn.Module):
+    """y = x + bias of each neuron's current x in each step; `bias` does not learn."""
+
+    bias: Float[Tensor, " neuron"]
+
+    def __init__(self, bias: Float[Tensor, " neuron"]):
+        super().__init__()
+        self.register_buffer("bias", bias)
+
+    def forward(self, current: Float[Tensor, "time batch neuron"]) -> Tensor:
+        return current + self.bias

@@ -128,12 +128,12 @@ def _reset(constants: NeuronParameters, numbers: dict[str, np.ndarray]) -> np.nd
 
 def approximations(constants: NeuronParameters) -> list[str]:
     """What the node of these neurons does not say, so that another reader runs other neurons."""
-    if constants.surrogate is None:
-        return []
-    soft = not constants.hard
+    spikes = constants.surrogate is not None
+    soft = spikes and not constants.hard
     found = {
         "a reset that subtracts": soft,
         "a reset that waits for the next step": soft and constants.before_reset,
+        "a synaptic current that is felt a step late": constants.delayed,
         "spikes that leave a step late": constants.returns_late,
         "several spikes in a step": constants.multiple,
         "a refractory time": constants.refractory_steps > 0,
@@ -146,7 +146,8 @@ class Source:
     """What a `NIRNeuron` is made from.
 
     node: of NIR, whose numbers are of shape [...], one for each neuron, or one for all. name: the
-    node's. added: to the current of each neuron, [neuron]. looped: whether its spikes come back.
+    node's. added: to the current of each neuron, [neuron], by the neurons themselves, which those
+    of a synaptic current cannot do. looped: whether its spikes come back.
     """
 
     node: nir.NIRNode
@@ -277,8 +278,6 @@ def _read(source: Source, size: int, details: dict[str, Any]) -> dict[str, np.nd
         found = {"keep_mem": keep, "gain": gain * (1 - keep), "rest": rest}
         found["drift"] = (1 - keep) * rest
         if filters:
-            what = "the bias before it would go through its synaptic current; train without"
-            require(not source.added.any(), source.say(what))
             syn = _decay(source, "tau_syn", size)
             found["keep_syn"] = syn
             found["gain"] = found["gain"] * (1 - syn) * source.number("w_in", size)

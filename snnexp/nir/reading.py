@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import nir
 import numpy as np
@@ -16,6 +17,7 @@ from snnexp.models.delays import Delay
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.network import Backend, Layer, Network
 from snnexp.models.neurons import Neuron
+from snnexp.models.normalization import Bias
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse, is_free
 from snnexp.nir.neurons import SILENT, SPIKING, Grid, Source
 
@@ -62,9 +64,24 @@ class NIRNetwork(Network):
         require(outputs == num_outputs, f"{size}; choose the data that it was trained on")
         parts = [(layer.connect, partial(neuron, source=layer.source)) for layer in layers]
         hidden = dict(zip(_names(layers[:-1]), parts, strict=False))
-        ways = iter([layer.delay for layer in layers])
-        delays = None if all(layer.delay is None for layer in layers) else lambda **_: next(ways)
-        self._build(shape, hidden, parts[-1], dt, backend, _Loops(layers), delays, None, dropout)
+        delays, biases = ([getattr(one, of) for one in layers] for of in ("delay", "bias"))
+        self._build(
+            shape,
+            hidden,
+            parts[-1],
+            dt,
+            backend,
+            _Loops(layers),
+            _in_turn(delays),
+            _in_turn(biases),
+            dropout,
+        )
+
+
+def _in_turn(modules: Sequence[Any]) -> Callable[..., Any] | None:
+    """A factory of each layer's own; None if there are none."""
+    left = iter(modules)
+    return None if all(module is None for module in modules) else lambda **_: next(left)
 
 
 def _names(layers: Sequence["_Read"]) -> list[str]:
@@ -143,6 +160,8 @@ class _Chain:
         """The shape of a step of a sample, and the layers."""
         first, last = self.ends
         shape = tuple(int(size) for size in np.ravel(self.nodes[first].input_type["input"]))
+        if len(shape) in (2, 4) and shape[0] == 1:  # of a batch of one, as Norse may write it
+            shape = shape[1:]
         stages, seen, at = [], {first}, first
         while True:
             path, end, loop = self._onwards(at)
@@ -268,6 +287,9 @@ class _Read:
             require(fits, f"file: {of} is no matrix of {size} x {size}, but of {matrix.shape}")
             self.loop = torch.tensor(matrix, dtype=torch.float32)
             added = added + np.ravel(getattr(loop, "bias", 0.0))  # in every step, spikes or not
+        self.bias: Bias | None = None
+        if added.any() and isinstance(node, nir.CubaLI | nir.CubaLIF):
+            self.bias, added = Bias(torch.tensor(added, dtype=torch.float32)), np.zeros_like(added)
         self.source = Source(node, name, grid, added, self.loop is not None)
 
     def connect(self, input_shape: Shape) -> Synapse:

@@ -12,7 +12,7 @@ from snnexp.checks import require
 from snnexp.models.delays import Delay
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.network import Layer, Network
-from snnexp.models.normalization import BatchNorm
+from snnexp.models.normalization import BatchNorm, Bias
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
 from snnexp.nir.neurons import Grid, approximations, written
 
@@ -100,6 +100,8 @@ def _folded(norm: Any, added: np.ndarray) -> tuple[np.ndarray | None, np.ndarray
     """By what the weights that lead to each neuron are multiplied, and what is added behind."""
     if norm is None:
         return None, added if added.any() else None
+    if isinstance(norm, Bias):
+        return None, _array(norm.bias)
     if not isinstance(norm, BatchNorm):
         raise ValueError(f"{type(norm).__name__} is no node of NIR, and not in the weights")
     scale = _array(norm.weight) / np.sqrt(_array(norm.variance) + norm.epsilon)

@@ -9,7 +9,7 @@ import torch
 
 from snnexp.inputs import Dense
 from snnexp.models import AvgPool2d, Chain, Linear
-from snnexp.nir import reading
+from snnexp.nir import reading, to_graph
 from tests.nir.made import chain, dense, ends, lif, network
 
 LAYERS = {"fc1": dense(6, 4), "lif1": lif(6), "fc2": dense(3, 6, 1), "lif2": lif(3)}
@@ -86,6 +86,20 @@ def test_a_bias_on_the_way_back_is_a_current_in_each_step_too(tmp_path):
     assert counts[0].sum() > 0 and torch.equal(*counts)
 
 
+def test_a_bias_goes_through_a_synaptic_current(tmp_path):
+    """i(t) = 0.75 i + 0.25 (b + z), v = 0.5 v + 0.5 i: v = 0.125 b, then 0.28125 b."""
+    bias = np.array([2.0, -1.0])
+    numbers = {"tau_mem": 2.0, "tau_syn": 4.0, "r": 1.0, "v_leak": 0.0, "w_in": 1.0}
+    node = nir.CubaLI(**{name: np.full(2, value) for name, value in numbers.items()})
+    graph = chain({"fc": nir.Affine(np.zeros((2, 4)), bias), "li": node}, (4,), (2,))
+    net = network(graph, tmp_path, 4, 2)
+    membrane = net(spikes(steps=2))[0].layers["readout"].membrane[:, 0]
+    expected = torch.tensor(bias).float() * torch.tensor([[0.125], [0.28125]])
+    torch.testing.assert_close(membrane, expected)
+    written = to_graph(net, 1.0, "euler").nodes["readout_weights"]
+    np.testing.assert_allclose(written.bias, bias)
+
+
 @pytest.mark.parametrize(
     ("padding", "side"), [("same", 8), ("valid", 4), (1, 6), (np.array([2, 2]), 8)], ids=str
 )
@@ -141,17 +155,6 @@ REFUSED = [
     (chain({"fc": dense(6, 5), "lif": lif(6)}, (4,), (6,)), "fc: weights of (6, 5) for an input"),
     (chain({"fc": dense(6, 4), "lif": lif(5)}, (4,), (6,)), "node lif .* has 5 values for 6"),
     (
-        chain(
-            {
-                "fc": nir.Affine(np.ones((2, 4)), np.ones(2)),
-                "cuba": nir.CubaLI(*(np.full(2, 5.0) for _ in range(4))),
-            },
-            (4,),
-            (2,),
-        ),
-        "the node cuba cannot be read: the bias before it",
-    ),
-    (
         graph_of(LAYERS, [("input", "fc1"), ("fc1", "lif1"), ("lif1", "output")]),
         "fc2, lif2: not on the way",
     ),
@@ -178,6 +181,13 @@ def test_what_is_no_chain_of_layers_is_refused_by_its_node(graph, message, tmp_p
     pattern = re.escape(message).replace(r"\.\*", ".*")
     with pytest.raises(ValueError, match=f"^file: .*{pattern}|^file: {pattern}"):
         network(graph, tmp_path, 4, outputs)
+
+
+def test_an_input_of_a_batch_of_one_is_that_of_a_sample(tmp_path):
+    assert network(chain(LAYERS, (1, 4), (3,)), tmp_path, 4, 3).layers["lif1"].weight.shape == (
+        6,
+        4,
+    )
 
 
 def test_sizes_that_are_not_those_of_the_data_are_refused(tmp_path):

@@ -132,7 +132,7 @@ def test_the_nodes_are_those_of_the_equations():
     np.testing.assert_allclose(hidden.r, np.full(20, 1 / 0.07))
     np.testing.assert_allclose(hidden.v_threshold, np.ones(20))
     assert not hidden.v_reset.any() and not hidden.v_leak.any()
-    chip = to_graph(made("model=cuba_lif", "model.neuron.method=euler", "time.dt=1e-3"))
+    chip = to_graph(made("model=cuba_lif", "model.neuron.method=euler"), inexact=True)
     assert chip.metadata["method"] == "euler"
     np.testing.assert_allclose(chip.nodes["hidden1"].tau_mem, np.full(20, 14e-3))
     np.testing.assert_allclose(chip.nodes["hidden1"].tau_syn, np.full(20, 1e-3))
@@ -145,6 +145,7 @@ def test_the_nodes_are_those_of_the_equations():
         (("model.neuron.reset=zero", "model.neuron.spike_from=before"), "spikes that leave a step"),
         (("model=iaf", "model.neuron.multiple=true"), "and several spikes in a step.*inexact=true"),
         (("model=cuba_lif", "model.neuron.tau_ref=2e-3"), "a refractory time"),
+        (("model=cuba_lif", "model.readout.method=euler"), "readout: .*that is felt a step late"),
         (("model=adlif",), "hidden1: AdLIF, which adapts, is no node of NIR"),
         (("model=cuba_iaf",), "CubaIAF, which integrates a synaptic current without a leak"),
         (("model=cuba_lif", "+model/synapse=tapped"), "TappedLinear is no node of NIR"),
