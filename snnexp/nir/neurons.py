@@ -213,6 +213,8 @@ class NIRNeuron(Neuron):
             "returns_late": late,
         }
         details = {**DETAILS, **_kept(source)}
+        dead = details["refractory_steps"]
+        require(dead >= 0, source.say(f"refractory_steps of its metadata is {dead}"))
         details |= {name: value for name, value in stated.items() if value is not None}
         spiking = isinstance(source.node, SPIKING)
         if not spiking:
@@ -261,7 +263,10 @@ class NIRNeuron(Neuron):
 def _kept(source: Source) -> dict[str, Any]:
     """The details that a node's metadata keep."""
     kept = source.node.metadata
-    return {name: type(usual)(kept[name]) for name, usual in DETAILS.items() if name in kept}
+    try:
+        return {name: type(usual)(kept[name]) for name, usual in DETAILS.items() if name in kept}
+    except (TypeError, ValueError) as error:
+        raise ValueError(source.say(f"its metadata are damaged ({error})")) from error
 
 
 def _read(source: Source, size: int, details: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -288,6 +293,8 @@ def _read(source: Source, size: int, details: dict[str, Any]) -> dict[str, np.nd
     if isinstance(node, SPIKING):
         threshold, to = source.number("v_threshold", size), source.number("v_reset", size)
         require(bool((threshold > to).all()), source.say("v_threshold must lie above v_reset"))
+        several = not details["multiple"] or bool((threshold > 0).all())
+        require(several, source.say("multiple: spikes are counted by a v_threshold above 0"))
         changed = "to" if details["hard"] else "late" if details["before_reset"] else "amount"
         found |= {"threshold": threshold, changed: to if details["hard"] else threshold - to}
     return found

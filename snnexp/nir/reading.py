@@ -1,6 +1,6 @@
 """A graph of the Neuromorphic Intermediate Representation (NIR) as a network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnexp.checks import require
+from snnexp.checks import require, require_positive
 from snnexp.models.delays import Delay
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.network import Backend, Layer, Network
@@ -94,19 +94,33 @@ def _names(layers: Sequence["_Read"]) -> list[str]:
 
 
 def read(file: str | Path) -> nir.NIRGraph:
-    """The graph in a file; ValueError if there is none."""
+    """The graph in a file; ValueError if there is none.
+
+    Without metadata, but for a file of snnexp: others mean something else by the same words.
+    """
     try:
-        return nir.read(file, type_check=False)
+        graph = nir.read(file, type_check=False)
     except FileNotFoundError as error:
-        raise ValueError(f"file: {file}: no such file") from error
+        raise ValueError(f"file: {file}: no such file in {Path.cwd()}") from error
     except Exception as error:  # h5py and nir raise what comes, KeyError and AssertionError too
         raise ValueError(f"file: {file} is no graph of NIR ({error})") from error
+    if graph.metadata.get("writer") != "snnexp":
+        _forget(graph)
+    return graph
+
+
+def _forget(graph: nir.NIRGraph) -> None:
+    graph.metadata = {}
+    for node in graph.nodes.values():
+        node.metadata = {}
+        if isinstance(node, nir.NIRGraph):
+            _forget(node)
 
 
 def _grid(graph: nir.NIRGraph, dt: float, file_dt: float | None, method: str | None) -> Grid:
     about = graph.metadata
     if file_dt is None and "seconds" in about:
-        trained = float(about["seconds"])
+        trained = _said(about, "seconds")
         require(
             abs(dt / trained - 1) < 1e-6,
             f"file_dt: null, but time.dt is {dt!r} s and the file was written of a network with "
@@ -121,10 +135,21 @@ def _grid(graph: nir.NIRGraph, dt: float, file_dt: float | None, method: str | N
             "SpikingJelly: 1e-4 and euler, sinabs: 1 and exponential, Norse: 1e-6 and euler, or "
             "1e-3 where its to_nir was given dt=1)",
         )
-    return Grid(
-        float(about["dt"]) if file_dt is None else file_dt,
-        str(about["method"]) if method is None else method,
-    )
+    (step,) = require_positive(file_dt=_said(about, "dt") if file_dt is None else file_dt)
+    return Grid(step, str(about["method"]) if method is None else method)
+
+
+def _said(about: Mapping[str, Any], name: str) -> float:
+    """A number above 0 of the file's metadata."""
+    try:
+        number = float(about[name])
+        require_positive(metadata=number)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"file: its metadata say {name} = {about[name]!r}, which is no number above 0; write "
+            "it anew, or set model.file_dt to what a step lasts in the file's unit of time"
+        ) from error
+    return number
 
 
 @dataclass(frozen=True)
@@ -152,7 +177,7 @@ class _Chain:
         self.ends = []
         for kind in (nir.Input, nir.Output):
             names = [name for name, node in graph.nodes.items() if isinstance(node, kind)]
-            what = f"{len(names)} nodes of {kind.__name__}, {', '.join(names)}"
+            what = f"{len(names)} nodes of {kind.__name__}, {', '.join(names) or 'none'}"
             require(len(names) == 1, f"file: the graph has {what}; one is read")
             self.ends.append(names[0])
 
@@ -266,9 +291,8 @@ class _Read:
         name, node = stage.neuron
         self.delay: Delay | None = None
         path = [one for one in stage.path if not isinstance(one[1], nir.Input | nir.Output)]
-        if path and isinstance(path[0][1], nir.Delay):
-            seconds = np.ravel(path[0][1].delay) / grid.dt * dt
-            self.delay = _ReadDelay(np.broadcast_to(seconds, (prod(shape),)), dt)
+        if path and isinstance(first := path[0][1], nir.Delay):
+            self.delay = _delay(path[0][0], first, prod(shape), grid, dt)
             path = path[1:]
         weighted = [of for of, one in path if isinstance(one, WEIGHTS)]
         require(
@@ -286,7 +310,10 @@ class _Read:
             fits = matrix.shape == (size, size)
             require(fits, f"file: {of} is no matrix of {size} x {size}, but of {matrix.shape}")
             self.loop = torch.tensor(matrix, dtype=torch.float32)
-            added = added + np.ravel(getattr(loop, "bias", 0.0))  # in every step, spikes or not
+            try:
+                added = added + _bias(loop, (size,)).numpy()  # in every step, spikes or not
+            except ValueError as error:
+                raise ValueError(f"file: {of}: {error}") from error
         self.bias: Bias | None = None
         if added.any() and isinstance(node, nir.CubaLI | nir.CubaLIF):
             self.bias, added = Bias(torch.tensor(added, dtype=torch.float32)), np.zeros_like(added)
@@ -323,6 +350,18 @@ class _ReadDelay(Delay):
         self.register_buffer("seconds", torch.tensor(seconds, dtype=torch.float32))
 
 
+def _delay(name: str, node: nir.Delay, size: int, grid: Grid, dt: float) -> _ReadDelay:
+    """A node's, of `size` sources."""
+    delays = np.ravel(node.delay)
+    fits = delays.size in (1, size)
+    require(fits, f"file: {name}: {delays.size} delays for {size} inputs")
+    require(
+        bool(np.isfinite(delays).all() and (delays >= 0).all()),
+        f"file: {name}: delays from {delays.min():g} to {delays.max():g}; none may be below 0",
+    )
+    return _ReadDelay(np.broadcast_to(delays / grid.dt * dt, (size,)), dt)
+
+
 def _connections(path: Sequence[Named], shape: Shape) -> tuple[Synapse, np.ndarray]:
     """A synapse with its weights, and what its bias adds to each neuron's current."""
     parts: dict[str, Synapse] = {}
@@ -331,12 +370,12 @@ def _connections(path: Sequence[Named], shape: Shape) -> tuple[Synapse, np.ndarr
     for name, node in path:
         try:
             part = _part(node, flow)
+            bias = _bias(node, part.output_shape)
         except ValueError as error:
             raise ValueError(f"file: {name}: {error}") from error
         if isinstance(node, WEIGHTS):
             assert part.weight is not None
             part.weight.data.copy_(torch.tensor(node.weight, dtype=torch.float32))
-            bias = torch.tensor(np.ravel(getattr(node, "bias", 0.0)), dtype=torch.float64)
             rows = bias.reshape(-1, *[1] * (len(part.output_shape) - 1))
             added = rows.expand(part.output_shape)[None]
         elif added is not None:
@@ -349,6 +388,16 @@ def _connections(path: Sequence[Named], shape: Shape) -> tuple[Synapse, np.ndarr
         made = {name: partial(_given, part) for name, part in parts.items()}
         synapse = Chain(input_shape=shape, parts=made)
     return synapse, added.flatten().numpy()
+
+
+def _bias(node: nir.NIRNode, output_shape: Shape) -> Tensor:
+    """That of a node of weights, by output or channel, 0 if it has none; all must be finite."""
+    bias = np.ravel(getattr(node, "bias", 0.0))
+    for what, values in (("weights", getattr(node, "weight", 0.0)), ("bias", bias)):
+        require(bool(np.isfinite(values).all()), f"its {what} must be finite numbers")
+    fits = bias.size in (1, output_shape[0])
+    require(fits, f"a bias of {bias.size} values for {output_shape[0]} outputs")
+    return torch.tensor(bias, dtype=torch.float64)
 
 
 def _given(part: Synapse, input_shape: Sequence[int]) -> Synapse:

@@ -175,6 +175,24 @@ REFUSED = [
 ]
 
 
+def affine(weight=1.0, bias=(0.0, 0.0, 0.0)):
+    return {"fc": nir.Affine(np.full((3, 4), weight), np.array(bias)), "lif": lif(3)}
+
+
+def delayed(*delays):
+    return chain({"d": nir.Delay(np.array(delays)), **affine()}, (4,), (3,))
+
+
+REFUSED += [
+    (chain(affine(weight=np.nan), (4,), (3,)), "fc: its weights must be finite numbers"),
+    (chain(affine(bias=(np.inf, 0, 0)), (4,), (3,)), "fc: its bias must be finite numbers"),
+    (chain(affine(bias=(1, 1)), (4,), (3,)), "fc: a bias of 2 values for 3 outputs"),
+    (delayed(1.0, 2.0), "d: 2 delays for 4 inputs"),
+    (delayed(1.0, -2.0, 0.0, 0.0), "d: delays from -2 to 1; none may be below 0"),
+    (delayed(1.0, np.nan, 0.0, 0.0), "d: delays from nan to nan; none may be below 0"),
+]
+
+
 @pytest.mark.parametrize(("graph", "message"), REFUSED, ids=[message for _, message in REFUSED])
 def test_what_is_no_chain_of_layers_is_refused_by_its_node(graph, message, tmp_path):
     outputs = int(np.prod(graph.nodes["output"].output_type["output"]))
@@ -203,6 +221,44 @@ def test_a_file_that_does_not_say_its_time_is_asked_for_it(tmp_path):
     for given, missing in (((None, "euler"), "file_dt"), ((1.0, None), "method")):
         with pytest.raises(ValueError, match=f"^{missing}: null, .*set model.file_dt .*snnTorch"):
             network(graph, tmp_path, 4, 3, *given)
+
+
+def test_what_another_writer_notes_is_not_taken_for_ours(tmp_path):
+    layers = {**LAYERS, "lif1": lif(6)}
+    layers["lif1"].metadata = {"hard": False, "refractory_steps": 3}
+    read = network(chain(layers, (4,), (3,), {"seconds": 1.0}), tmp_path, 4, 3)
+    constants = read.layers["lif1"].neuron.constants
+    assert constants.hard and constants.refractory_steps == 0
+
+
+@pytest.mark.parametrize(
+    ("about", "detail", "message"),
+    [
+        ({"seconds": "soon"}, {}, "file: its metadata say seconds = 'soon', which is no number"),
+        ({"seconds": 0.0}, {}, "file: its metadata say seconds = "),
+        ({"dt": -1.0}, {}, "file: its metadata say dt = "),
+        ({}, {"refractory_steps": -3}, "node lif2 .* refractory_steps of its metadata is -3"),
+        ({}, {"refractory_steps": "x"}, "node lif2 .* its metadata are damaged"),
+    ],
+    ids=str,
+)
+def test_damaged_metadata_are_refused(about, detail, message, tmp_path):
+    layers = {**LAYERS, "lif2": lif(3)}
+    layers["lif2"].metadata = detail
+    whole = {"writer": "snnexp", "dt": 1.0, "method": "euler", "seconds": 1e-3} | about
+    with pytest.raises(ValueError, match=message):
+        network(chain(layers, (4,), (3,), whole), tmp_path, 4, 3, None, None)
+
+
+def test_the_step_of_the_file_is_named_by_its_key(tmp_path):
+    with pytest.raises(ValueError, match=r"^file_dt: -1.0; it must be a finite number above 0"):
+        network(chain(LAYERS, (4,), (3,)), tmp_path, 4, 3, file_dt=-1.0)
+
+
+def test_several_spikes_are_counted_by_a_threshold_above_0(tmp_path):
+    below = {**LAYERS, "lif2": lif(3, v_threshold=-1.0, v_reset=-2.0)}
+    with pytest.raises(ValueError, match=r"node lif2 .* multiple: spikes are counted by"):
+        network(chain(below, (4,), (3,)), tmp_path, 4, 3, multiple=True)
 
 
 @pytest.mark.parametrize(
