@@ -87,6 +87,8 @@ def override(folder: str | Path, overrides: list[str]) -> DictConfig:
         key = re.split(r"[./]", one.key_or_group)[0]
         if key in UNREAD:
             raise RunError(f"{one.input_line}: an evaluation reads nothing of {key}; {UNREAD[key]}")
+        if one.key_or_group == "model.file":
+            raise RunError(f"{one.input_line}: a run is read with the file it kept; leave it out")
     chosen = [one for one in parsed if config.is_choice(one)]
     for key in (one.key_or_group for one in chosen):
         if key in ("dataset", "model", "experiment", "sweep"):

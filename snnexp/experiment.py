@@ -111,7 +111,7 @@ def build_trained(
     """The same, with the best weights of the run in `folder`; RunError if it has none that fit."""
     path = path_of(folder, BEST)
     best = checkpoints.load(path)
-    dataset, classifier, settings = build(cfg, best)
+    dataset, classifier, settings = build(folders.with_kept_file(folder, cfg), best)
     checkpoints.load_weights(classifier, best, path)
     return dataset, classifier, settings
 
@@ -205,7 +205,8 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
 def _run(cfg: DictConfig, folder: Path, bar: bool | None, stopwatch: Stopwatch) -> Result:
     last = path_of(folder, LAST)
     resumed = checkpoints.load(last) if last.exists() else None
-    dataset, classifier, settings = build(cfg, resumed)
+    known = cfg if resumed is None else folders.with_kept_file(folder, cfg)
+    dataset, classifier, settings = build(known, resumed)
     refusals.no_batches(cfg, dataset, settings["devices"])
     data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)
     if resumed is not None:
@@ -213,6 +214,8 @@ def _run(cfg: DictConfig, folder: Path, bar: bool | None, stopwatch: Stopwatch) 
         log.info("continuing after epoch %d of %s", resumed["epoch"] + 1, folder)
     else:
         _start_from(cfg, classifier)
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            folders.keep_model_file(folder, cfg)
     set_up_torch()
     has_bar = sys.stdout.isatty() if bar is None else bar
     trainer = build_trainer(cfg, folder, settings, resumed, has_bar, stopwatch)

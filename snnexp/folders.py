@@ -3,11 +3,12 @@
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
@@ -16,6 +17,8 @@ from snnexp.errors import RunError
 
 CONFIG = Path(".hydra") / "config.yaml"
 SUMMARY = "summary.json"
+MODEL_FILE = "model.file"
+"""A run's own copy of the file that its `model.file` names."""
 UNWRITABLE = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.ENOTDIR)
 
 
@@ -31,6 +34,32 @@ def saved_config(folder: str | Path) -> DictConfig:
     if not isinstance(cfg, DictConfig):
         raise RunError(f"{path}: this is no configuration, but a {type(cfg).__name__}")
     return cfg
+
+
+def keep_model_file(folder: str | Path, cfg: DictConfig) -> None:
+    """Copy the file that the model is read from, if any, into the run's folder.
+
+    So the run outlives it, and can be read from any directory.
+    """
+    if "file" not in cfg.model:
+        return
+    copy = Path(folder) / MODEL_FILE
+    partial = copy.with_name(f".{copy.name}.partial")
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(cfg.model.file, partial)
+        partial.replace(copy)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise unwritable(folder, error) from error
+
+
+def with_kept_file(folder: str | Path, cfg: DictConfig) -> DictConfig:
+    """The configuration with `model.file` in the run's folder, if the run has kept one."""
+    copy = Path(folder) / MODEL_FILE
+    if "file" not in cfg.model or not copy.exists():
+        return cfg
+    return cast(DictConfig, OmegaConf.merge(cfg, {"model": {"file": str(copy)}}))
 
 
 def summary(folder: str | Path) -> dict[str, Any] | None:

@@ -6,10 +6,12 @@ import shutil
 
 import nir
 import pytest
+import torch
 
 import snnexp
 from snnexp import session
 from snnexp.errors import UserError
+from snnexp.evaluate import evaluate
 from snnexp.export import export, main
 from tests.conftest import TINY
 
@@ -55,6 +57,40 @@ def test_a_network_that_was_read_trains_and_is_exported_anew(copy):
     assert (again.nodes[name].weight != before.nodes[name].weight).mean() > 0.5
     loaded = snnexp.load(result.folder).network.layers["hidden1"].weight
     assert (again.nodes[name].weight == loaded.detach().numpy()).all()
+
+
+def test_a_run_needs_the_file_no_more(copy, monkeypatch):
+    """Named from the directory where training began, and gone or another one since."""
+    export(copy)
+    monkeypatch.chdir(copy)
+    result = run_of("network.nir", copy.parent / "nir", "trainer.max_epochs=2")
+    weight = result.classifier.network.layers["hidden1"].weight
+    monkeypatch.chdir("/")
+    (copy / "network.nir").unlink()
+    assert torch.equal(snnexp.load(result.folder).network.layers["hidden1"].weight, weight)
+    assert evaluate(result.folder, [])["test/loss"] == pytest.approx(result.metrics["test/loss"])
+    with pytest.raises(UserError, match=r"model.file=net.nir: a run is read with the file it kept"):
+        evaluate(result.folder, ["model.file=net.nir"])
+    (result.folder / "summary.json").unlink()
+    resumed = session.resume(result.folder)
+    assert resumed.metrics["test/loss"] == result.metrics["test/loss"]
+
+
+def test_a_new_run_in_the_folder_of_one_without_a_checkpoint_reads_the_file_anew(copy):
+    export(copy)
+    result = run_of(copy / "network.nir", copy.parent / "nir", "trainer.max_epochs=0")
+    shutil.rmtree(result.folder / "checkpoints")
+    (result.folder / "summary.json").unlink()
+    graph = nir.read(copy / "network.nir")
+    graph.nodes["hidden1"].tau_mem = graph.nodes["hidden1"].tau_mem * 2
+    nir.write(copy / "network.nir", graph)
+    anew = run_of(copy / "network.nir", copy.parent / "nir", "trainer.max_epochs=0")
+    first, then = (
+        one.classifier.network.layers["hidden1"].neuron.constants.keep_mem for one in (result, anew)
+    )
+    assert then == pytest.approx(first**0.5)
+    loaded = snnexp.load(anew.folder).network.layers["hidden1"].neuron
+    assert loaded.constants.keep_mem == then
 
 
 def test_a_network_that_was_read_runs_on_the_emulated_chip(copy):
