@@ -81,19 +81,21 @@ def written(
     keep, syn, gain, rest = (numbers[name] for name in ("keep_mem", "keep_syn", "gain", "rest"))
     integrates, filters = bool((keep == 1).all()), bool(syn.any()) or constants.delayed
     spikes = constants.surrogate is not None
+    _require_stable(numbers)
     require(integrates or bool((keep < 1).all()), "leaks in some neurons and in others not")
     require(bool(gain.all()), "takes in no current in some neurons")
+    leaked = (1 - keep) * rest
+    is_leaked = np.isclose(numbers["drift"], leaked, rtol=1e-6, atol=0)  # in single precision, too
+    added = np.where(is_leaked, 0, numbers["drift"] - leaked) / gain
     node = {"r": gain / grid.dt}
     if integrates:
         require(not filters, "integrates a synaptic current without a leak")
         require(not rest.any(), "integrates from another membrane than 0")
     else:
         node = {"r": gain / (1 - keep), "v_leak": rest, "tau": grid.tau(keep)}
-    added = (numbers["drift"] - (1 - keep) * rest) / gain
     if filters:
         require(bool((syn < 1).all()), "has synaptic currents that do not decay")
-        require(bool((abs(added) < 1e-9).all()), "has a bias behind its synaptic current")
-        added = np.zeros_like(added)
+        require(not added.any(), "has a bias behind its synaptic current")
         node |= {"tau_mem": node.pop("tau"), "tau_syn": grid.tau(syn), "w_in": 1 / (1 - syn)}
     kind = (SPIKING if spikes else SILENT)[0 if integrates else 2 if filters else 1]
     metadata: dict[str, Any] = {"delayed": constants.delayed} if filters else {}
@@ -101,6 +103,14 @@ def written(
         metadata = {name: getattr(constants, name) for name in DETAILS}
         node |= {"v_threshold": numbers["threshold"], "v_reset": _reset(constants, numbers)}
     return kind(**node, metadata=metadata), added
+
+
+def _require_stable(numbers: dict[str, np.ndarray]) -> None:
+    for number in numbers.values():
+        require(bool(np.isfinite(number).all()), "has numbers that are not finite")
+    for name in ("keep_mem", "keep_syn"):
+        decays = bool(((numbers[name] >= 0) & (numbers[name] <= 1)).all())
+        require(decays, "has decays per step that are not between 0 and 1")
 
 
 def _numbers(constants: NeuronParameters, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
@@ -119,6 +129,9 @@ def _numbers(constants: NeuronParameters, shape: tuple[int, ...]) -> dict[str, n
 def _reset(constants: NeuronParameters, numbers: dict[str, np.ndarray]) -> np.ndarray:
     """Where a spike takes a membrane that is at the threshold."""
     if constants.hard:
+        require(not numbers["late"].any(), "resets in the step of a spike and in the next")
+        above = bool((numbers["threshold"] > numbers["to"]).all())
+        require(above, "does not reset to below its threshold")
         return numbers["to"]
     now, other = ("late", "amount") if constants.before_reset else ("amount", "late")
     require(not numbers[other].any(), "resets in the step of a spike and in the next")
@@ -247,6 +260,8 @@ class NIRNeuron(Neuron):
     def _circuit(self, source: Source, p: NeuronParameters) -> Circuit | None:
         """Of current-based neurons that are all alike and, if they spike, reset to one value."""
         if self.varied or not isinstance(source.node, nir.CubaLI | nir.CubaLIF):
+            return None
+        if float(p.gain) <= 0:  # a circuit's synapses do not turn the sign of their weights
             return None
         unit = self.dt / source.grid.dt
         tau_mem, tau_syn = (

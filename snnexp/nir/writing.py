@@ -60,6 +60,9 @@ def _layer(layer: Layer, grid: Grid, inexact: bool) -> dict[str, nir.NIRNode]:
     synapse, neuron = layer.synapse, layer.neuron
     if neuron.constants is None:
         raise ValueError(f"{type(neuron).__name__} has a loop of its own, which is no node of NIR")
+    for name, values in layer.state_dict().items():
+        finite = bool(values.isfinite().all())
+        require(finite, f"{name} has values that are not finite; did training diverge?")
     try:
         population, added = written(neuron.constants, synapse.output_shape, grid)
     except ValueError as error:

@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from snnexp.inputs import Dense, Static
+from snnexp.kernels import NeuronParameters
+from snnexp.models import SuperSpike
+from snnexp.nir.neurons import Grid, written
 from tests.nir.made import chain, lif, network
 
 DT = 0.5
@@ -160,3 +163,41 @@ def test_words_that_are_none_are_refused(tmp_path):
     for changed in ({"reset": "hard"}, {"spike_from": "now"}, {"method": "heun"}):
         with pytest.raises(ValueError, match=f"{next(iter(changed))}: .*; choose one of"):
             network(graph, tmp_path, 2, 2, **changed)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"keep_mem": -0.3}, "decays per step that are not between 0 and 1"),
+        ({"keep_mem": 1.2}, "decays per step that are not between 0 and 1"),
+        ({"keep_syn": -0.3}, "decays per step that are not between 0 and 1"),
+        ({"gain": math.nan}, "numbers that are not finite"),
+        ({"hard": True, "late": 1.0}, "resets in the step of a spike and in the next"),
+        ({"hard": True, "to": 1.0}, "does not reset to below its threshold"),
+    ],
+    ids=str,
+)
+def test_neurons_that_would_come_back_as_others_are_not_written(numbers, message):
+    constants = NeuronParameters(
+        **{"keep_mem": 0.9, "amount": 0.0, **numbers}, surrogate=SuperSpike(slope=5.0)
+    )
+    with pytest.raises(ValueError, match=message):
+        written(constants, (3,), Grid(1e-3, "exponential"))
+
+
+def test_a_leak_in_single_precision_is_no_bias():
+    """(1 - 0.7) 0.3 in float32 is off by 1e-8 or so, which is not behind a synaptic current."""
+    keep, leak = torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0.3, 0.3, 0.1])
+    constants = NeuronParameters(
+        keep_mem=keep, keep_syn=0.5, gain=1 - keep, rest=leak, drift=(1 - keep) * leak
+    )
+    found, added = written(constants, (3,), Grid(1e-3, "exponential"))
+    np.testing.assert_allclose(found.v_leak, leak, rtol=1e-7)
+    assert not added.any()
+
+
+@pytest.mark.parametrize(("w_in", "has_circuit"), [(2.0, True), (-2.0, False)])
+def test_a_circuit_does_not_turn_the_sign_of_its_weights(w_in, has_circuit, tmp_path):
+    one = nir.CubaLI(*(np.full(2, value) for value in (10.0, 5.0, 1.0, 0.0)), w_in=np.full(2, w_in))
+    read = network(chain({"fc": nir.Linear(np.eye(2)), "li": one}, (2,), (2,)), tmp_path, 2, 2)
+    assert (read.layers["readout"].neuron.circuit is not None) == has_circuit

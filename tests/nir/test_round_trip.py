@@ -157,6 +157,13 @@ def test_what_nir_has_no_word_for_is_refused_by_layer(words, message):
         to_graph(made(*words))
 
 
+def test_a_network_that_diverged_is_not_written():
+    original = made("model=cuba_lif")
+    original.layers["readout"].weight.data[0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"readout: synapse.weight has values that are not finite"):
+        to_graph(original)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
