@@ -41,7 +41,7 @@ def keep_model_file(folder: str | Path, cfg: DictConfig) -> None:
 
     So the run outlives it, and can be read from any directory.
     """
-    if "file" not in cfg.model:
+    if "file" not in cfg.model or not Path(cfg.model.file).is_file():
         return
     copy = Path(folder) / MODEL_FILE
     partial = copy.with_name(f".{copy.name}.partial")

@@ -179,7 +179,7 @@ class Source:
 
     def say(self, what: str) -> str:
         """A complaint about the node."""
-        return f"file: the node {self.name} cannot be read: {what}"
+        return f"the node {self.name} of model.file cannot be read: {what}"
 
 
 class NIRNeuron(Neuron):

@@ -154,7 +154,7 @@ def test_numbers_that_differ_go_with_the_network_to_other_precisions(tmp_path):
 )
 def test_numbers_that_cannot_be_are_refused_with_the_node(changed, message, tmp_path):
     graph = chain({"w": nir.Linear(np.eye(2)), "bad": lif(2, **changed)}, (2,), (2,))
-    with pytest.raises(ValueError, match=f"the node bad cannot be read: {message}"):
+    with pytest.raises(ValueError, match=f"the node bad of model.file cannot be read: {message}"):
         network(graph, tmp_path, 2, 2)
 
 

@@ -197,7 +197,7 @@ REFUSED += [
 def test_what_is_no_chain_of_layers_is_refused_by_its_node(graph, message, tmp_path):
     outputs = int(np.prod(graph.nodes["output"].output_type["output"]))
     pattern = re.escape(message).replace(r"\.\*", ".*")
-    with pytest.raises(ValueError, match=f"^file: .*{pattern}|^file: {pattern}"):
+    with pytest.raises(ValueError, match=f"^file: .*{pattern}|^the {pattern}"):
         network(graph, tmp_path, 4, outputs)
 
 
