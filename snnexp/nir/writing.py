@@ -32,7 +32,7 @@ def to_graph(
     readout = network.layers["readout"]
     seconds = readout.neuron.dt
     by_euler = any(layer.neuron.euler for layer in network.layers.values())
-    grid = Grid(dt or seconds, method or ("euler" if by_euler else "exponential"))
+    grid = Grid(seconds if dt is None else dt, method or ("euler" if by_euler else "exponential"))
     shape = network.layers[next(iter(network.layers))].synapse.input_shape
     nodes: dict[str, nir.NIRNode] = {"input": nir.Input({"input": np.array(shape)})}
     edges: list[tuple[str, str]] = []

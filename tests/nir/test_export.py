@@ -125,6 +125,7 @@ def test_nothing_is_overwritten(copy):
         (["run=RUN", "method=heun"], "error: method: 'heun'; choose one of exponential, euler"),
         (["run=RUN", "dt=fast"], "error: .*'fast'"),
         (["run=RUN", "dt=-1"], "error: dt: -1.0; it must be a finite number above 0"),
+        (["run=RUN", "dt=0"], "error: dt: 0.0; it must be a finite number above 0"),
         (
             ["run=RUN", "file=RUN/summary.json/x"],
             "error: file: .*/x cannot be written .*name anoth",
