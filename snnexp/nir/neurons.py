@@ -139,19 +139,25 @@ def _reset(constants: NeuronParameters, numbers: dict[str, np.ndarray]) -> np.nd
     return numbers["threshold"] - numbers[now]
 
 
-def approximations(constants: NeuronParameters) -> list[str]:
-    """What the node of these neurons does not say, so that another reader runs other neurons."""
+def approximations(constants: NeuronParameters) -> dict[str, str]:
+    """What the node of these neurons does not say, so that another reader runs other neurons.
+
+    With the key and value of those that have none of it.
+    """
     spikes = constants.surrogate is not None
     soft = spikes and not constants.hard
     found = {
-        "a reset that subtracts": soft,
-        "a reset that waits for the next step": soft and constants.before_reset,
-        "a synaptic current that is felt a step late": constants.delayed,
-        "spikes that leave a step late": constants.returns_late,
-        "several spikes in a step": constants.multiple,
-        "a refractory time": constants.refractory_steps > 0,
+        "a reset that subtracts": (soft, "reset=zero"),
+        "a reset that waits for the next step": (
+            soft and constants.before_reset,
+            "reset_delay=false",
+        ),
+        "a synaptic current that is felt a step late": (constants.delayed, "method=exponential"),
+        "spikes that leave a step late": (constants.returns_late, "spike_from=after"),
+        "several spikes in a step": (constants.multiple, "multiple=false"),
+        "a refractory time": (constants.refractory_steps > 0, "tau_ref=0.0"),
     }
-    return [what for what, is_so in found.items() if is_so]
+    return {what: way for what, (is_so, way) in found.items() if is_so}
 
 
 @dataclass(frozen=True)

@@ -39,14 +39,14 @@ def to_graph(
     last = "input"
     for name, layer in network.layers.items():
         try:
-            parts, loop = _layer(layer, grid, inexact), layer.neuron.recurrent
+            parts = _layer(layer, grid, inexact, layer is readout)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
         named = {f"{name}_{part}" if part else name: node for part, node in parts.items()}
         nodes |= named
         edges += pairwise([last, *named])
         last = name
-        if loop is not None:
+        if (loop := layer.neuron.recurrent) is not None:
             nodes[f"{name}_recurrent"] = nir.Linear(_array(loop))
             edges += [(name, f"{name}_recurrent"), (f"{name}_recurrent", name)]
     nodes["output"] = nir.Output({"output": np.array(readout.synapse.output_shape)})
@@ -55,7 +55,7 @@ def to_graph(
     return nir.NIRGraph(nodes, edges, metadata=about)
 
 
-def _layer(layer: Layer, grid: Grid, inexact: bool) -> dict[str, nir.NIRNode]:
+def _layer(layer: Layer, grid: Grid, inexact: bool, is_readout: bool) -> dict[str, nir.NIRNode]:
     """A layer's nodes in the order of the flow; that of its neurons has the name ''."""
     synapse, neuron = layer.synapse, layer.neuron
     if neuron.constants is None:
@@ -71,11 +71,12 @@ def _layer(layer: Layer, grid: Grid, inexact: bool) -> dict[str, nir.NIRNode]:
             "cuba_lif and iaf"
         ) from error
     unsaid = approximations(neuron.constants)
+    where = "model.readout" if is_readout else "model.neuron"
     require(
         inexact or not unsaid,
         f"NIR does not say {' and '.join(unsaid)}, so that another reader would run another "
         "network; add inexact=true to write it nevertheless (model=nir reads it as it is), or "
-        "train without, such as with model.neuron.reset=zero",
+        f"train with {' '.join(f'{where}.{way}' for way in unsaid.values())}",
     )
     found: dict[str, nir.NIRNode] = {}
     if layer.delay is not None:

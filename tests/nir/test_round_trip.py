@@ -145,7 +145,14 @@ def test_the_nodes_are_those_of_the_equations():
         (("model.neuron.reset=zero", "model.neuron.spike_from=before"), "spikes that leave a step"),
         (("model=iaf", "model.neuron.multiple=true"), "and several spikes in a step.*inexact=true"),
         (("model=cuba_lif", "model.neuron.tau_ref=2e-3"), "a refractory time"),
-        (("model=cuba_lif", "model.readout.method=euler"), "readout: .*that is felt a step late"),
+        (
+            ("model=cuba_lif", "model.readout.method=euler"),
+            "readout: .*that is felt a step late.* train with model.readout.method=exponential$",
+        ),
+        (
+            ("model=cuba_lif", "model.neuron.method=euler", "model.neuron.tau_ref=2e-3"),
+            "train with model.neuron.method=exponential model.neuron.tau_ref=0.0$",
+        ),
         (("model=adlif",), "hidden1: AdLIF, which adapts, is no node of NIR"),
         (("model=cuba_iaf",), "CubaIAF, which integrates a synaptic current without a leak"),
         (("model=cuba_lif", "+model/synapse=tapped"), "TappedLinear is no node of NIR"),
