@@ -197,9 +197,13 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     """
     stopwatch = Stopwatch()
     config.check(cfg)
-    is_first = getattr(rank_zero_only, "rank", 0) == 0  # of several processes that are one run
-    with folders.held(folder) if is_first else nullcontext():
+    with folders.held(folder) if _is_first() else nullcontext():
         return _run(cfg, Path(folder), bar, stopwatch)
+
+
+def _is_first() -> bool:
+    """Whether this is the first of several processes that are one run, or the only one."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _run(cfg: DictConfig, folder: Path, bar: bool | None, stopwatch: Stopwatch) -> Result:
@@ -214,7 +218,7 @@ def _run(cfg: DictConfig, folder: Path, bar: bool | None, stopwatch: Stopwatch) 
         log.info("continuing after epoch %d of %s", resumed["epoch"] + 1, folder)
     else:
         _start_from(cfg, classifier)
-        if getattr(rank_zero_only, "rank", 0) == 0:
+        if _is_first():
             folders.keep_model_file(folder, cfg)
     set_up_torch()
     has_bar = sys.stdout.isatty() if bar is None else bar

@@ -9,16 +9,15 @@ file's metadata. See docs/nir.md.
 
 import difflib
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import nir
 
-from snnexp import console, experiment
+from snnexp import console, experiment, folders
 from snnexp.checks import require_choice
 from snnexp.errors import ConfigError, RunError, UserError
 from snnexp.nir import to_graph
-from snnexp.nir.neurons import METHODS
+from snnexp.nir.nodes import METHODS
 
 NAMES = ("run", "file", "dt", "method", "inexact")
 
@@ -43,14 +42,10 @@ def export(
         graph = to_graph(classifier.network, dt, method, inexact)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nir.write(partial, graph)
-        partial.replace(path)
+        with folders.whole(path) as partial:
+            nir.write(partial, graph)
     except OSError as error:
-        with suppress(OSError):  # where there is no such folder
-            partial.unlink()
         reason = error.strerror or error
         raise RunError(f"file: {path} cannot be written ({reason}); name another") from error
     return path

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,6 +36,20 @@ def saved_config(folder: str | Path) -> DictConfig:
     return cfg
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to, which takes its place once it is whole, else is removed."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):  # where there is no such folder, or nothing was written
+            partial.unlink()
+        raise
+
+
 def keep_model_file(folder: str | Path, cfg: DictConfig) -> None:
     """Copy the file that the model is read from, if any, into the run's folder.
 
@@ -43,14 +57,10 @@ def keep_model_file(folder: str | Path, cfg: DictConfig) -> None:
     """
     if "file" not in cfg.model or not Path(cfg.model.file).is_file():
         return
-    copy = Path(folder) / MODEL_FILE
-    partial = copy.with_name(f".{copy.name}.partial")
     try:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(cfg.model.file, partial)
-        partial.replace(copy)
+        with whole(Path(folder) / MODEL_FILE) as partial:
+            shutil.copyfile(cfg.model.file, partial)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise unwritable(folder, error) from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from snnexp import __version__
-from snnexp.folders import SUMMARY, unwritable
+from snnexp.folders import SUMMARY, unwritable, whole
 
 
 def about(seed: int, device: torch.device) -> dict[str, Any]:
@@ -45,13 +45,10 @@ def commit() -> str | None:
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     """Write a run's `summary.json` atomically: its presence marks a complete run."""
-    path = folder / SUMMARY
-    partial = path.with_suffix(".partial")
     try:
-        with partial.open("w") as file:
+        with whole(folder / SUMMARY) as partial, partial.open("w") as file:
             json.dump(summary, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
         raise unwritable(folder, error) from error

@@ -7,7 +7,7 @@ import nir
 import numpy as np
 
 from snnexp.checks import require
-from snnexp.nir.neurons import SILENT, SPIKING
+from snnexp.nir.nodes import SILENT, SPIKING
 
 Shape = tuple[int, ...]
 Named = tuple[str, nir.NIRNode]
@@ -49,17 +49,12 @@ class ChainGraph:
         shape = tuple(int(size) for size in np.ravel(self.nodes[first].input_type["input"]))
         if len(shape) in (2, 4) and shape[0] == 1:  # of a batch of one, as Norse may write it
             shape = shape[1:]
-        stages, seen, at = [], {first}, first
-        while True:
-            path, end, loop = self._onwards(at)
-            seen |= {name for name, _ in path} | ({loop[0]} if loop else set())
-            if stages:
-                stages[-1] = Stage(stages[-1].path, stages[-1].neuron, loop)
-            if end == last:
-                break
-            seen.add(end)
-            stages.append(Stage(path, (end, self.nodes[end]), None))
-            at = end
+        stages = []
+        path, end, _ = self._onwards(first)
+        while end != last:
+            before, neurons = path, end
+            path, end, loop = self._onwards(neurons)
+            stages.append(Stage(before, (neurons, self.nodes[neurons]), loop))
         weights = [name for name, node in path if not isinstance(node, nir.Input | nir.Output)]
         require(
             bool(stages) and not weights,
@@ -67,7 +62,10 @@ class ChainGraph:
             + (", ".join(weights) or "its input")
             + "; it must end in neurons, those of the readout",
         )
-        left = [name for name in self.nodes if name not in seen | {last}]
+        seen = {first, last, *(name for name, _ in path)}
+        for stage in stages:
+            seen |= {name for name, _ in [*stage.path, stage.neuron, stage.loop or stage.neuron]}
+        left = [name for name in self.nodes if name not in seen]
         require(not left, f"file: {', '.join(left)}: not on the way from the input to the output")
         return shape, stages
 

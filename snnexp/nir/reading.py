@@ -19,7 +19,8 @@ from snnexp.models.normalization import Bias
 from snnexp.models.synapses import Synapse, is_free
 from snnexp.nir.chains import MATRICES, ChainGraph, Shape, Stage
 from snnexp.nir.connections import WEIGHTS, bias_of, connections
-from snnexp.nir.neurons import Grid, Source
+from snnexp.nir.neurons import Source
+from snnexp.nir.nodes import Grid
 
 
 class NIRNetwork(Network):

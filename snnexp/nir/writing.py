@@ -14,7 +14,7 @@ from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.network import Layer, Network
 from snnexp.models.normalization import BatchNorm, Bias
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
-from snnexp.nir.neurons import Grid, approximations, written
+from snnexp.nir.nodes import Grid, approximations, written
 
 
 def to_graph(

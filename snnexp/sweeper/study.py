@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from snnexp import folders
 from snnexp.errors import ConfigError, RunError, UserError
 from snnexp.sweeper import storages
 from snnexp.sweeper.space import Value
@@ -112,8 +113,8 @@ class Study:
         if own is None and given is None:
             own = uuid.uuid4().hex
             record = {"id": own, "study": self.name, "storage": storage}
-            path.with_suffix(".partial").write_text(json.dumps(record, indent=1))
-            path.with_suffix(".partial").replace(path)
+            with folders.whole(path) as partial:
+                partial.write_text(json.dumps(record, indent=1))
         is_new = given is None and not study.get_trials(deepcopy=False)
         if is_new and not _has_trials(self.folder):
             study.set_user_attr("id", own)

@@ -10,7 +10,7 @@ import torch
 from snnexp.inputs import Dense, Static
 from snnexp.kernels import NeuronParameters
 from snnexp.models import SuperSpike
-from snnexp.nir.neurons import Grid, written
+from snnexp.nir.nodes import Grid, written
 from tests.nir.made import chain, lif, network
 
 DT = 0.5
