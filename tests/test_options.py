@@ -72,6 +72,9 @@ PAIRS = [pair for model in OPTIONS["model"] for pair in data_sets(model)]
 QUIET = ("se_adlif",)
 """Models whose published weights make them spike at first on many events only, more than here."""
 ON_CHIP = ("snnexp.models.CubaLIF", "snnexp.models.CubaIAF")
+READERS = ("decoder", "loss", "regularizer")
+"""Groups that read what a network did, so that one model stands for all of its kind."""
+READ = ("lif", *IMAGES[:1])
 IMAGE_DATA = ("snnexp.datasets.MNIST", "snnexp.datasets.Ones")
 GPU = torch.cuda.is_available() or torch.backends.mps.is_available()
 FEW = ("batch_size=8", "eval_batch_size=8")
@@ -95,6 +98,15 @@ def narrow(model, *sizes):
 
 def found(*groups):
     return [(group, option) for group in groups for option in OPTIONS[group]]
+
+
+def found_with_models():
+    """Options of a step with each model that could differ: (group, option, model)."""
+    for group, option in found(*(g for g in STEPS if g != "encoder")):
+        for model in READ if group in READERS else OPTIONS["model"]:
+            neuron = stated("model", model).get("neuron", {}).get("_target_")
+            if not group.startswith("backend/") or neuron in ON_CHIP:  # else refused as bss2_mock
+                yield group, option, model
 
 
 def select(group, option, model="dcls_delays"):
@@ -254,8 +266,7 @@ def test_deep_networks_train_and_spike_in_every_layer(model, recurrent):
     assert all(layer.spikes.sum() > 0 for layer in activity.hidden.values())
 
 
-@pytest.mark.parametrize("model", OPTIONS["model"])
-@pytest.mark.parametrize(("group", "option"), found(*(g for g in STEPS if g != "encoder")))
+@pytest.mark.parametrize(("group", "option", "model"), list(found_with_models()))
 def test_every_option_trains_a_step_with_every_model(group, option, model):
     dataset = "ones" if model in IMAGES else "yinyang"
     if model in QUIET and option == "boxcar":
@@ -299,16 +310,15 @@ def test_a_gpu_that_is_not_there_is_refused():
         build(small("yinyang", "backend=gpu"))
 
 
-@pytest.mark.parametrize("model", OPTIONS["model"])
-@pytest.mark.parametrize("readout", OPTIONS["model/readout"])
-@pytest.mark.parametrize("recurrent", [False, True], ids=["feed-forward", "recurrent"])
-def test_silence_for_silence(model, readout, recurrent):
-    if model in IMAGES and recurrent:
-        pytest.skip("a recurrent matrix of an image is large")
+@pytest.mark.parametrize(
+    ("model", "choice"),
+    [(model, ("model.neuron.recurrent=false",)) for model in OPTIONS["model"]]
+    + [(model, ("model.neuron.recurrent=true",)) for model in VECTORS]  # of images it is large
+    + [("lif", (f"model/readout={readout}",)) for readout in OPTIONS["model/readout"]],
+)
+def test_silence_for_silence(model, choice):
     dataset = "ones" if model in IMAGES else "yinyang"
-    choice = (f"model={model}", f"model/readout={readout}")
-    cfg = small(dataset, *FEW, *narrow(model, 6), *choice)
-    cfg.model.neuron.recurrent = recurrent
+    cfg = small(dataset, *FEW, *narrow(model, 6), f"model={model}", *choice)
     network = build(cfg)[1].network
     channels = len(next(iter(network.layers.values())).synapse.fanout)
     nothing = torch.zeros(0, dtype=torch.long)
