@@ -10,6 +10,8 @@ from snnexp import kernels
 from snnexp.inputs import Dense
 from snnexp.kernels import NeuronParameters
 from snnexp.models import (
+    ALIF,
+    RF,
     AdLIF,
     BatchNorm,
     BiasedLI,
@@ -19,6 +21,7 @@ from snnexp.models import (
     Orthogonal,
     RangeLI,
     SEAdLIF,
+    Triangle,
 )
 from tests.models import made
 
@@ -43,6 +46,27 @@ se_adlif = partial(
     scale=120.0,
     recurrent=True,
     surrogate=Exponential(alpha=5.0, scale=0.4),
+)
+
+alif = partial(
+    ALIF,
+    dt=DT,
+    tau_mem=[0.01, 0.03],
+    tau_adapt=[0.02, 0.3],
+    beta=[0.0, 0.5],
+    threshold=1.2,
+    recurrent=True,
+    surrogate=Triangle(width=1.0, peak=0.3),
+)
+
+rf = partial(
+    RF,
+    dt=DT,
+    tau_mem=[0.02, 0.1],
+    frequency=[5.0, 40.0],
+    threshold=0.8,
+    recurrent=True,
+    surrogate=Boxcar(width=0.5, peak=1.0),
 )
 
 
@@ -80,17 +104,55 @@ def published_se_adlif(neuron, current, weight):
     return torch.stack(spikes), torch.stack(trace)
 
 
+def published_alif(neuron, current, weight):
+    """The threshold moves; the trace is the membrane's distance to it."""
+    alpha = torch.exp(-DT / (0.01 + 0.02 * neuron.place_mem))
+    rho = torch.exp(-DT / (0.02 + 0.28 * neuron.place_adapt))
+    v = a = z = torch.zeros_like(current[0])
+    spikes, trace = [], []
+    for x in current:
+        feedback = z @ weight.t() if weight is not None else 0
+        v = alpha * v + x + feedback - 1.2 * z
+        a = rho * a + z
+        z = neuron.surrogate.spike(v - (1.2 + neuron.beta * a))
+        spikes.append(z)
+        trace.append(v - neuron.beta * a)
+    return torch.stack(spikes), torch.stack(trace)
+
+
+def published_rf(neuron, current, weight):
+    """In complex numbers."""
+    tau, frequency = 0.02 + 0.08 * neuron.place_mem, 5 + 35 * neuron.place_frequency
+    turn = torch.exp(torch.complex(-DT / tau, 2 * math.pi * frequency * DT))
+    z, u = torch.zeros_like(current[0]), torch.zeros_like(current[0]) + 0j
+    spikes, trace = [], []
+    for x in current:
+        feedback = z @ weight.t() if weight is not None else 0
+        u = turn * (u - 0.8 * z) + x + feedback
+        z = neuron.surrogate.spike(u.real - 0.8)
+        spikes.append(z)
+        trace.append(u.real)
+    return torch.stack(spikes), torch.stack(trace)
+
+
 @pytest.mark.parametrize("recurrent", [False, True], ids=["feed-forward", "recurrent"])
 @pytest.mark.parametrize("kernel", ["reference", "torch", "numba"])
 @pytest.mark.parametrize(
-    ("neuron", "published"), [(adlif, published_adlif), (se_adlif, published_se_adlif)]
+    ("neuron", "published"),
+    [
+        (adlif, published_adlif),
+        (se_adlif, published_se_adlif),
+        (alif, published_alif),
+        (rf, published_rf),
+    ],
 )
 def test_the_update_is_the_published_loop(neuron, published, kernel, recurrent):
     """Its spikes, its membrane, and the gradients of all that learns, beyond the ranges too."""
     torch.manual_seed(0)
     neuron = neuron(size=6, recurrent=recurrent).double()
     with torch.no_grad():
-        neuron.a[0] = 1.5
+        if not isinstance(neuron, RF):
+            (neuron.beta if isinstance(neuron, ALIF) else neuron.a)[0] = 1.5
         if recurrent:
             neuron.recurrent.normal_(0, 2)
         if isinstance(neuron, SEAdLIF):
@@ -139,6 +201,34 @@ def test_what_follows_a_spike():
     torch.testing.assert_close(scan.membrane[:, 0, 0], expected)
 
 
+def test_a_spike_raises_the_threshold_and_takes_one_from_the_membrane():
+    """v(k) = alpha^k 2 - alpha^(k-1), a(k) = rho^(k-1) after a spike at v(0) = 2."""
+    times = {"tau_mem": [0.02, 0.02], "tau_adapt": [0.2, 0.2], "beta": [0.5, 0.5]}
+    neuron = alif(size=1, recurrent=False, threshold=1.0, **times).double()
+    current = torch.zeros(20, 1, 1, dtype=torch.double)
+    current[0] = 2.0
+    scan = kernels.scan(current, neuron.constants, membrane=True).dense()
+    assert scan.spikes.sum() == 1
+    k, alpha, rho = torch.arange(1, 20), math.exp(-DT / 0.02), math.exp(-DT / 0.2)
+    expected = 2 * alpha**k - alpha ** (k - 1.0) - 0.5 * rho ** (k - 1.0)
+    torch.testing.assert_close(scan.membrane[1:, 0, 0], expected.double())
+    neuron.place_mem.data.fill_(0.3)
+    assert neuron.value("tau_mem") == 0.02  # a range of one value
+
+
+def test_a_resonator_swings_and_loses_the_threshold_at_its_spike():
+    """Re u(k) = 0.7 r^k cos(k phi) after a spike at 1.5, phi being a tenth of a turn."""
+    settings = {"tau_mem": [0.05, 0.05], "frequency": [25.0, 25.0]}
+    neuron = rf(size=1, recurrent=False, **settings).double()
+    current = torch.zeros(20, 1, 1, dtype=torch.double)
+    current[0] = 1.5
+    scan = kernels.scan(current, neuron.constants, membrane=True).dense()
+    assert scan.spikes.sum() == 1
+    k, r = torch.arange(1, 20, dtype=torch.double), math.exp(-DT / 0.05)
+    expected = 0.7 * r**k * torch.cos(2 * math.pi * k / 10)
+    torch.testing.assert_close(scan.membrane[1:, 0, 0], expected)
+
+
 def test_what_learns_is_drawn_from_its_ranges():
     torch.manual_seed(0)
     first, second = adlif(size=2000), se_adlif(size=2000)
@@ -147,8 +237,8 @@ def test_what_learns_is_drawn_from_its_ranges():
         "beta": (first.beta, 0.967, 0.992),
         "a": (first.a, -1, 1),
         "b": (second.b, 0, 2),
-        "tau_mem": (second.tau("tau_mem", second.place_mem), 0.02, 0.1),
-        "tau_adapt": (second.tau("tau_adapt", second.place_adapt), 0.24, 1.2),
+        "tau_mem": (second.value("tau_mem"), 0.02, 0.1),
+        "tau_adapt": (second.value("tau_adapt"), 0.24, 1.2),
     }
     for values, low, high in drawn.values():
         assert low <= values.min() and values.max() <= high
@@ -292,6 +382,10 @@ def test_dropout_takes_hidden_spikes_in_training_alone():
         (lambda: adlif(size=1, alpha=[0.9, 0.8]), r"^alpha: \[0.9, 0.8\]; give the lowest value"),
         (lambda: adlif(size=1, beta=[0.9, 1.8]), r"^beta\[1\]: 1.8; it must lie between 0 and 1"),
         (lambda: se_adlif(size=1, tau_mem=[0.0, 1]), r"^tau_mem\[0\]: 0.0 s; it must be a finite"),
+        (lambda: alif(size=1, beta=[0.5, 0.4]), r"^beta: \[0.5, 0.4\]; give the lowest value"),
+        (lambda: rf(size=1, frequency=[5.0, 60.0]), r"^frequency\[1\]: 60.0 Hz; it .* 50 Hz"),
+        (lambda: rf(size=1, frequency=[0.0, 6.0]), r"^frequency\[0\]: 0.0 Hz; it must be a finite"),
+        (lambda: alif(size=1, threshold=0), r"^threshold: 0; it must be a finite number above 0"),
         (lambda: network(adlif, dropout=1.5), r"^dropout: 1.5; it must lie between 0 and 1"),
         (
             lambda: NeuronParameters(keep_mem=1.0, from_spike=1.0),
