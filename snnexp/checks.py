@@ -6,6 +6,17 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def require(condition: bool, message: str) -> None:
@@ -17,9 +28,8 @@ def require(condition: bool, message: str) -> None:
 def require_positive(unit: str = "", **values: float) -> tuple[float, ...]:
     """The values, each of which must be finite and above 0."""
     for name, value in values.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
         require(
-            number and math.isfinite(value) and value > 0,
+            is_number(value) and math.isfinite(value) and value > 0,
             f"{name}: {value!r}{unit and ' ' + unit}; it must be a finite number above 0",
         )
     return tuple(values.values())
@@ -28,9 +38,8 @@ def require_positive(unit: str = "", **values: float) -> tuple[float, ...]:
 def require_not_negative(**values: float) -> tuple[float, ...]:
     """The values, each of which must be finite and not below 0."""
     for name, value in values.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
         require(
-            number and math.isfinite(value) and value >= 0,
+            is_number(value) and math.isfinite(value) and value >= 0,
             f"{name}: {value!r}; it must be a finite number and not negative",
         )
     return tuple(values.values())
@@ -39,9 +48,8 @@ def require_not_negative(**values: float) -> tuple[float, ...]:
 def require_whole(minimum: int, **values: int) -> tuple[int, ...]:
     """The values, each of which must be a whole number of at least `minimum`."""
     for name, value in values.items():
-        whole = isinstance(value, int) and not isinstance(value, bool)
         require(
-            whole and value >= minimum,
+            is_whole(value) and value >= minimum,
             f"{name}: {value!r}; it must be a whole number of at least {minimum}",
         )
     return tuple(values.values())
@@ -50,9 +58,8 @@ def require_whole(minimum: int, **values: int) -> tuple[int, ...]:
 def require_between(low: float, high: float, **values: float) -> tuple[float, ...]:
     """The values, each of which must lie in [low, high]."""
     for name, value in values.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
         require(
-            number and low <= value <= high,
+            is_number(value) and low <= value <= high,
             f"{name}: {value!r}; it must lie between {low:g} and {high:g}",
         )
     return tuple(values.values())

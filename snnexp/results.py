@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 from yaml import YAMLError
 
+from snnexp.checks import is_number
 from snnexp.comparison import summarize
 from snnexp.errors import RunError
 from snnexp.folders import CONFIG, SUMMARY
@@ -64,7 +65,7 @@ class Group:
     def values(self, metric: str) -> dict[int, float]:
         """The metric of every seed that has it as a number."""
         found = {run.seed: run.summary[metric] for run in self.runs if metric in run.summary}
-        return {seed: float(value) for seed, value in found.items() if _is_number(value)}
+        return {seed: float(value) for seed, value in found.items() if is_number(value)}
 
 
 def find_runs(folders: Sequence[Path | str]) -> tuple[list[Run], list[Path]]:
@@ -281,7 +282,3 @@ def _cell(group: Group, metric: str) -> str:
     if not values:
         return "-"
     return f"{summarize(values)}" + (f" (n={len(values)})" if len(values) < len(group.runs) else "")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,6 +1,8 @@
 """A composed configuration: found, checked before anything runs, and turned into objects."""
 
-from snnexp.config.check import KINDS, NAMED, STAGES, check, suggest, taken
+from snnexp.config.arguments import KINDS
+from snnexp.config.check import check
+from snnexp.config.keys import NAMED, STAGES, suggest
 from snnexp.config.nodes import (
     directory,
     flatten,
@@ -10,6 +12,7 @@ from snnexp.config.nodes import (
     own_folders,
     search_path,
     split,
+    taken,
     whitelist,
 )
 

@@ -4,6 +4,8 @@ Configurations may come from strangers: Hydra gets the same whitelist for every 
 `instantiate`, and `check` matches names against it before anything is imported.
 """
 
+import importlib
+import inspect
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -65,6 +67,29 @@ def allowed(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in whitelist())
 
 
+def locate(target: str) -> Any:
+    """Import the longest module prefix of a dotted path, then follow its attributes."""
+    parts = target.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:length])
+        try:
+            found = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not name.startswith(error.name):
+                raise
+            continue
+        for attribute in parts[length:]:
+            found = getattr(found, attribute)
+        return found
+    raise ImportError(f"no module named {parts[0]!r}")
+
+
+def taken(node: Mapping[str, Any], **offered: Any) -> dict[str, Any]:
+    """Those of the offered arguments that the class of a checked node takes."""
+    known = inspect.signature(locate(node["_target_"])).parameters
+    return {name: value for name, value in offered.items() if name in known}
+
+
 def instantiate(node: Any, **arguments: Any) -> Any:
     """The object of a node; ConfigError names the key if its constructor refuses a value."""
     from hydra.errors import InstantiationException
@@ -81,11 +106,11 @@ def split(cfg: DictConfig, key: str, name: str) -> tuple[DictConfig, dict[str, A
     """The node `key` without its entry `name`, and that as plain containers; {} if it has none."""
     if name not in cfg[key]:
         return cfg[key], {}
-    taken: Any = OmegaConf.to_container(cfg[key][name], resolve=True)
+    entry: Any = OmegaConf.to_container(cfg[key][name], resolve=True)
     without = deepcopy(cfg)  # all of it, since Hydra looks a node up from the root
     with open_dict(without):
         del without[key][name]
-    return without[key], taken
+    return without[key], entry
 
 
 @contextmanager
