@@ -27,7 +27,7 @@ from snnexp.inputs import Dense, Inputs, Train
 from snnexp.kernels import Measured, State
 from snnexp.kernels.reference import straight_through
 from snnexp.models.network import Layer
-from snnexp.models.neurons import Circuit, Neuron
+from snnexp.models.neuron import Circuit, Neuron
 
 log = logging.getLogger(__name__)
 

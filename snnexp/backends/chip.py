@@ -17,7 +17,8 @@ from snnexp.checks import require, require_choice, require_positive, require_who
 from snnexp.inputs import Current, Dense, Events, Inputs, Train
 from snnexp.kernels import NeuronParameters, Packed, State
 from snnexp.kernels.surrogates import SuperSpike
-from snnexp.models.neurons import Circuit, dead_steps
+from snnexp.models.cuba import dead_steps
+from snnexp.models.neuron import Circuit
 
 LIMIT = 63
 """Of a synapse's weight: 6 bits, and a sign that its row has."""

@@ -12,7 +12,7 @@ from snnexp.checks import require, require_choice, require_whole
 from snnexp.inputs import Current, Dense, Inputs, Train
 from snnexp.kernels import KERNELS, Scan, State
 from snnexp.models.network import Layer
-from snnexp.models.neurons import Neuron
+from snnexp.models.neuron import Neuron
 
 
 class Ideal:

@@ -25,7 +25,7 @@ from snnexp.checks import require, require_whole
 from snnexp.hxtorch.placement import refuse_misfit
 from snnexp.inputs import Current, Dense, Events
 from snnexp.kernels import NeuronParameters, whole
-from snnexp.models.neurons import Circuit
+from snnexp.models.neuron import Circuit
 
 if TYPE_CHECKING:
     from snnexp.hxtorch.snn.base import HXModule, Synapse

@@ -12,14 +12,16 @@ from snnexp.kernels.surrogates import (
 )
 from snnexp.models.adaptive import ALIF, AdLIF, SEAdLIF
 from snnexp.models.architectures import ConvNetwork, DeepNetwork
+from snnexp.models.cuba import CubaIAF, CubaLI, CubaLIF
 from snnexp.models.delayed import DelayedLinear, TappedLinear
 from snnexp.models.delays import Delay, FixedDelay, LearntDelay
 from snnexp.models.fluctuation import Fluctuation
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.initializers import Kaiming, Normal, Orthogonal
 from snnexp.models.integrators import BiasedLI, RangeLI
+from snnexp.models.lif import IAF, LI, LIF, LearntLIF
 from snnexp.models.network import Layer, Network
-from snnexp.models.neurons import IAF, LI, LIF, Circuit, CubaIAF, CubaLI, CubaLIF, LearntLIF, Neuron
+from snnexp.models.neuron import Circuit, Neuron
 from snnexp.models.normalization import BatchNorm
 from snnexp.models.resonator import RF
 from snnexp.models.spyx import RLIF, Haiku, LearntLI

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from snnexp.checks import require_between, require_positive
 from snnexp.kernels import NeuronParameters
 from snnexp.kernels.surrogates import Surrogate
-from snnexp.models.neurons import Neuron
+from snnexp.models.neuron import Neuron
 from snnexp.models.ranges import InRanges, Range, drawn, require_ranges
 
 

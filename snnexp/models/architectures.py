@@ -8,7 +8,7 @@ from torch import nn
 from snnexp.checks import require, require_whole
 from snnexp.models.delays import Delay
 from snnexp.models.network import Backend, Initializer, LayerInitializer, Network, dense
-from snnexp.models.neurons import Neuron
+from snnexp.models.neuron import Neuron
 from snnexp.models.synapses import Chain, Linear, Synapse, require_free
 
 

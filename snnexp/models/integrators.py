@@ -8,7 +8,7 @@ from torch import nn
 
 from snnexp.checks import require_between, require_positive
 from snnexp.kernels import NeuronParameters
-from snnexp.models.neurons import Neuron
+from snnexp.models.neuron import Neuron
 from snnexp.models.ranges import Range, drawn, require_ranges
 
 

@@ -17,7 +17,7 @@ from snnexp.config import KINDS
 from snnexp.inputs import Current, Dense, Inputs, Train
 from snnexp.kernels import Scan, State
 from snnexp.models.delays import Delay
-from snnexp.models.neurons import Neuron
+from snnexp.models.neuron import Neuron
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
 
 Parts = tuple[Callable[..., Synapse], Callable[..., Neuron]]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from snnexp.checks import require, require_positive
-from snnexp.models.neurons import Neuron
+from snnexp.models.neuron import Neuron
 
 Range = Sequence[float]
 """The lowest and the highest value."""

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from snnexp.checks import require_positive
 from snnexp.kernels import NeuronParameters
 from snnexp.kernels.surrogates import Surrogate
-from snnexp.models.neurons import LIF, Neuron
+from snnexp.models.lif import LIF
+from snnexp.models.neuron import Neuron
 
 
 def _truncated(weight: Tensor, mean: float, std: float) -> None:

@@ -10,7 +10,7 @@ import torch
 from snnexp.checks import require, require_choice
 from snnexp.kernels import NeuronParameters
 from snnexp.kernels.surrogates import Surrogate
-from snnexp.models.neurons import Circuit, Neuron
+from snnexp.models.neuron import Circuit, Neuron
 from snnexp.nir.nodes import DETAILS, SPIKING, Grid
 
 

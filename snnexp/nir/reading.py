@@ -14,7 +14,7 @@ from torch import Tensor
 from snnexp.checks import require, require_positive
 from snnexp.models.delays import Delay
 from snnexp.models.network import Backend, Layer, Network
-from snnexp.models.neurons import Neuron
+from snnexp.models.neuron import Neuron
 from snnexp.models.normalization import Bias
 from snnexp.models.synapses import Synapse, is_free
 from snnexp.nir.chains import MATRICES, ChainGraph, Shape, Stage
