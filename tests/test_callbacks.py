@@ -6,8 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from snnexp import callbacks
-from snnexp.callbacks import Bar, EpochLines, Standstill, TestBestLeaky
+from snnexp.callbacks import Bar, EpochLines, Standstill, TestBestLeaky, progress
 from snnexp.errors import ConfigError
 
 
@@ -102,7 +101,7 @@ def test_a_line_shows_no_other_epochs_validation(train, monkeypatch):
     """Of three epochs the second is validated; the bar is asked at the same moments."""
     lines, bars = [], []
     log = SimpleNamespace(info=lambda form, *values: lines.append(form % values))
-    monkeypatch.setattr(callbacks, "log", log)
+    monkeypatch.setattr(progress, "log", log)
     line = EpochLines.on_train_epoch_end
 
     def with_bar(self, trainer, classifier):

@@ -5,7 +5,8 @@ import pytest
 import torch
 from matplotlib.patches import Rectangle
 
-from snnexp import chip_figures, figures
+from snnexp import figures
+from snnexp.callbacks import chip_figures
 from snnexp.session import run_composed
 from tests.test_figures import NAMES, draw, legend_texts, offsets
 

@@ -1,10 +1,5 @@
-"""What a run shows while it goes on: a line an epoch, and figures."""
+"""Figures of a run while it goes on, and of what it came to."""
 
-import logging
-import math
-import signal
-import threading
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,133 +7,19 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
-from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from snnexp import chip_figures, figures
+from snnexp import figures
 from snnexp.backends import Bss2
-from snnexp.checks import require_between, require_whole
+from snnexp.callbacks import chip_figures
+from snnexp.checks import require_whole
 from snnexp.classifier import Classifier
 from snnexp.datasets import Data, MemoryDataset
 from snnexp.loggers import EpochTable
 
-log = logging.getLogger(__name__)
 POINTS = 25
 """Of time, at which decisions so far are compared."""
-
-
-def _of_one_epoch(classifier: Classifier) -> dict[str, float]:
-    """The last trained epoch's metrics: none under `val/` if it was not validated."""
-    metrics = classifier.metrics
-    if classifier.validated == metrics.get("epoch/trained", 0):
-        return metrics
-    return {name: value for name, value in metrics.items() if not name.startswith("val/")}
-
-
-class Bar(RichProgressBar):
-    """A progress bar with the last epoch's loss and accuracy beside it."""
-
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        assert isinstance(pl_module, Classifier)
-        shown, metrics = ("train/loss", "val/loss", "val/accuracy"), _of_one_epoch(pl_module)
-        return {name: metrics[name] for name in shown if name in metrics}
-
-
-class EpochLines(pl.Callback):
-    """One line an epoch, for log files and pipes."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Classifier)
-        if not trainer.is_global_zero:
-            return
-        metrics = _of_one_epoch(pl_module)
-        shown = (
-            ("loss", "train/loss", "{:.4f}"),
-            ("val/loss", "val/loss", "{:.4f}"),
-            ("val/accuracy", "val/accuracy", "{:.2%}"),
-            ("rate", "val/rate_hz", "{:.3g} Hz"),
-        )
-        values = "  ".join(
-            f"{label} {form.format(metrics[name])}"
-            for label, name, form in shown
-            if name in metrics
-        )
-        seconds = time.perf_counter() - self.started
-        epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
-        log.info("epoch %s  %s  %.1f s", epoch, values, seconds)
-
-
-class Termination(pl.Callback):
-    """Of several processes, each ends at SIGTERM by the handler that it had before training.
-
-    Lightning's would first exchange a message with the others, which wait for another one.
-    """
-
-    def __init__(self) -> None:
-        self.handler = signal.getsignal(signal.SIGTERM)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Unless it is ignored by now: a process that is ending is not told again."""
-        is_ending = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-        may_set = threading.current_thread() is threading.main_thread()
-        if trainer.world_size > 1 and may_set and not is_ending:
-            signal.signal(signal.SIGTERM, self.handler)
-
-    on_validation_start = on_test_start = on_train_start
-
-
-class Standstill(pl.Callback):
-    """Stops where the loss of single batches stands still, as snnTorch's Optuna tutorial does.
-
-    A batch improves if its loss is below the best one by the share improvement / depth^3. When more
-    than `patience` batches in a row do not, training ends with that epoch, but not with the first.
-    """
-
-    def __init__(self, *, patience: int, improvement: float, depth: int):
-        require_whole(1, patience=patience, depth=depth)
-        require_between(0, 1, improvement=improvement)
-        self.patience, self.share = patience, improvement / depth**3
-        self.best, self.since, self.stopped = math.inf, 0, False
-
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """At the last batch: till then the losses stay on the device."""
-        assert isinstance(pl_module, Classifier)
-        if trainer.is_last_batch:
-            self.note(trainer.current_epoch, pl_module.batch_losses())
-
-    def note(self, epoch: int, losses: list[float]) -> None:
-        """Count the batches of an epoch, the first of which is 0."""
-        for loss in losses:
-            improved = loss < (1 - self.share) * self.best
-            self.best, self.since = (loss, 0) if improved else (self.best, self.since + 1)
-            self.stopped |= epoch > 0 and self.since > self.patience
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop(trainer)  # a run that is continued behind its end
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop(trainer)
-
-    def _stop(self, trainer: pl.Trainer) -> None:
-        trainer.should_stop = trainer.should_stop or self.stopped
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "since": self.since, "stopped": self.stopped}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.since = state_dict["best"], state_dict["since"]
-        self.stopped = state_dict["stopped"]
 
 
 class Figures(pl.Callback):
@@ -304,60 +185,6 @@ class Figures(pl.Callback):
             ),
             "score_maps": figures.score_maps(scores, extent, names),
         }
-
-
-class TestBestLeaky(pl.Callback):
-    """`test_best_leaky`: the best accuracy on the test split after any validated epoch so far.
-
-    It chooses an epoch by the test split, so that it is too high: for comparison with papers that
-    select so, and for nothing else. No best epoch, schedule, early stop or objective can take it.
-    """
-
-    __test__ = False  # no test of pytest's
-    METRIC = "test_best_leaky"
-
-    def __init__(self) -> None:
-        self.best = 0.0
-
-    @torch.no_grad()
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Classifier)
-        if trainer.state.fn != "fit":
-            return
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        sums, learns = torch.zeros(2), pl_module.training
-        pl_module.eval()
-        for index, (values, labels) in enumerate(data.test_dataloader()):
-            scores = pl_module.run(values.to(pl_module.device), "test", index)[2]
-            hits = (scores.argmax(1) == labels.to(scores.device)).sum()
-            sums += torch.tensor([hits.item(), len(labels)])
-        pl_module.train(learns)
-        right, samples = pl_module.over_processes(sums).tolist()
-        self.best = max(self.best, right / samples)
-        pl_module.log_values({self.METRIC: self.best})
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
-
-
-class Prune(pl.Callback):
-    """Ends a poor trial of a sweep after an epoch, as the sweep's pruner decides.
-
-    monitor: the objective, a metric under val/. Outside a sweep it does nothing.
-    """
-
-    def __init__(self, *, monitor: str):
-        self.monitor = monitor
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Classifier)
-        if trainer.state.fn == "fit":
-            from snnexp.sweeper import pruning
-
-            pruning.report(pl_module.metrics[self.monitor], pl_module.epochs_done)
 
 
 def _scores(classifier: Classifier, values: Tensor) -> Tensor:
