@@ -16,11 +16,11 @@ class ALIF(InRanges):
     """Leaky integrate and fire with an adaptive threshold (Bellec et al. 2018, 2020).
 
     v(t) = alpha v(t-1) + x(t) + W z(t-1) - threshold z(t-1), a(t) = rho a(t-1) + z(t-1),
-    z(t) = H(v(t) - threshold - beta a(t)), alpha = exp(-dt / tau_mem), rho = exp(-dt / tau_adapt):
-    equations 6, 8 and 10 of the second. Each spike raises the neuron's threshold by beta, which
-    decays with tau_adapt. No neuron excites itself through W. The reset carries a gradient.
+    z(t) = H(v(t) - threshold - beta a(t)), alpha = exp(-dt / tau_mem), rho = exp(-dt / tau_adapt).
+    Each spike raises the neuron's threshold by beta, which decays with tau_adapt, and takes the
+    constant part from the membrane, with a gradient. No neuron excites itself through W.
     Learnt are, one for each neuron, both time constants and beta, drawn from U over the ranges
-    `tau_mem`, `tau_adapt` (s) and `beta`; the paper has one value for all, which does not learn.
+    `tau_mem`, `tau_adapt` (s) and `beta`; published with one value for all, which does not learn.
     The recorded membrane is v(t) - beta a(t), for which the threshold stands still.
     """
 
