@@ -43,6 +43,8 @@ def test_every_parameter_belongs_to_one_kind(compose):
     [
         ("rlif", {"hidden1.neuron.beta", "readout.neuron.beta"}),
         ("se_adlif", {"hidden1.neuron.place_mem", "hidden1.neuron.place_adapt"}),
+        ("alif", {"hidden1.neuron.place_mem", "hidden1.neuron.place_adapt"}),
+        ("rf", {"hidden1.neuron.place_mem", "hidden1.neuron.place_frequency"}),
         ("cuba_lif", set()),
     ],
 )
