@@ -26,7 +26,7 @@ from snnexp.checks import require, require_choice, require_positive, require_who
 from snnexp.inputs import Dense, Inputs, Train
 from snnexp.kernels import Measured, State
 from snnexp.kernels.reference import straight_through
-from snnexp.models.network import Layer
+from snnexp.models.layer import Layer
 from snnexp.models.neuron import Circuit, Neuron
 
 log = logging.getLogger(__name__)

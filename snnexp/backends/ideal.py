@@ -11,7 +11,7 @@ from snnexp.activity import LayerActivity
 from snnexp.checks import require, require_choice, require_whole
 from snnexp.inputs import Current, Dense, Inputs, Train
 from snnexp.kernels import KERNELS, Scan, State
-from snnexp.models.network import Layer
+from snnexp.models.layer import Layer
 from snnexp.models.neuron import Neuron
 
 
@@ -20,7 +20,7 @@ class Ideal:
 
     device: `auto` (a GPU if there is one), `cpu`, or `gpu` (CUDA, else Apple's MPS).
     precision: as Lightning names it. devices: how many of them. kernel: the loop over time, see
-    `snnexp.kernels.scan`. segment, checkpoint_every: see `snnexp.models.network.Backend`.
+    `snnexp.kernels.scan`. segment, checkpoint_every: see `snnexp.models.layer.Backend`.
     Raises ValueError for `gpu` where there is none.
     """
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from snnexp.checks import require
-from snnexp.models.network import Layer
+from snnexp.models.layer import Layer
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
 
 ROWS, COLUMNS = 2, 256

@@ -19,8 +19,9 @@ from snnexp.models.fluctuation import Fluctuation
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
 from snnexp.models.initializers import Kaiming, Normal, Orthogonal
 from snnexp.models.integrators import BiasedLI, RangeLI
+from snnexp.models.layer import Layer
 from snnexp.models.lif import IAF, LI, LIF, LearntLIF
-from snnexp.models.network import Layer, Network
+from snnexp.models.network import Network
 from snnexp.models.neuron import Circuit, Neuron
 from snnexp.models.normalization import BatchNorm
 from snnexp.models.resonator import RF

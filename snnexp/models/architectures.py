@@ -7,9 +7,11 @@ from torch import nn
 
 from snnexp.checks import require, require_whole
 from snnexp.models.delays import Delay
-from snnexp.models.network import Backend, Initializer, LayerInitializer, Network, dense
+from snnexp.models.initializers import Initializer, LayerInitializer
+from snnexp.models.layer import Backend
+from snnexp.models.network import Network
 from snnexp.models.neuron import Neuron
-from snnexp.models.synapses import Chain, Linear, Synapse, require_free
+from snnexp.models.synapses import Chain, Flatten, Linear, Synapse, require_free
 
 
 class DeepNetwork(Network):
@@ -79,5 +81,13 @@ class ConvNetwork(Network):
         for name in hidden:
             require_free(name)
         layers = {name: (partial(Chain, parts=parts), neuron) for name, parts in hidden.items()}
-        out = (partial(dense, num_outputs=num_outputs), readout)
+        out = (partial(_dense, num_outputs=num_outputs), readout)
         self._build(input_shape, layers, out, dt, backend, init, delays, None, dropout)
+
+
+def _dense(*, input_shape: Sequence[int], num_outputs: int) -> Synapse:
+    """All to all, from an image or from channels."""
+    linear = partial(Linear, num_outputs=num_outputs)
+    if len(input_shape) == 1:
+        return linear(input_shape=input_shape)
+    return Chain(input_shape=input_shape, parts={"flatten": Flatten, "linear": linear})

@@ -9,7 +9,7 @@ from torch import Tensor
 from snnexp import kernels
 from snnexp.checks import require, require_between, require_positive, require_whole
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
-from snnexp.models.network import Layer
+from snnexp.models.layer import Layer
 from snnexp.models.neuron import Neuron
 from snnexp.models.synapses import Chain, Flatten, Linear
 

@@ -1,11 +1,42 @@
 """Initial weights, one draw a layer; `layer` counts from 0 at the input, to the readout."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from snnexp.checks import require, require_positive
+from snnexp.models.layer import Layer
+
+
+@runtime_checkable
+class Initializer(Protocol):
+    """Draws a layer's weights in place; `layer` counts from 0 at the input."""
+
+    def fill(
+        self, weight: Tensor, layer: int, num_layers: int, recurrent: bool = False
+    ) -> None: ...
+
+
+@runtime_checkable
+class LayerInitializer(Protocol):
+    """Draws all of a layer's weights, with its neurons in view; `index` counts from the input."""
+
+    def fill_layer(self, layer: Layer, index: int) -> None: ...
+
+
+def draw(layer: Layer, init: Initializer | LayerInitializer, index: int, layers: int) -> None:
+    """The initial weights of layer number `index` of so many."""
+    recurrent = layer.neuron.recurrent
+    if isinstance(init, LayerInitializer):
+        init.fill_layer(layer, index)
+    else:
+        init.fill(layer.weight, index, layers)
+        if recurrent is not None:
+            init.fill(recurrent, index, layers, recurrent=True)
+    if recurrent is not None and not layer.neuron.autapses:
+        recurrent.data.fill_diagonal_(0)
 
 
 class Normal:

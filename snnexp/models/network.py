@@ -4,149 +4,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from snnexp.activity import Activity, LayerActivity, join
 from snnexp.checks import require, require_between, require_whole
 from snnexp.config import KINDS
-from snnexp.inputs import Current, Dense, Inputs, Train
-from snnexp.kernels import Scan, State
+from snnexp.inputs import Inputs, Train
+from snnexp.kernels import State
 from snnexp.models.delays import Delay
+from snnexp.models.initializers import Initializer, LayerInitializer, draw
+from snnexp.models.layer import Backend, Layer
 from snnexp.models.neuron import Neuron
-from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
+from snnexp.models.synapses import Linear, Synapse
 
 Parts = tuple[Callable[..., Synapse], Callable[..., Neuron]]
 """Factories of a layer's synapse and neuron."""
-
-
-@runtime_checkable
-class Backend(Protocol):
-    """How a network is run: hooks that the ideal backend leaves at what they say.
-
-    segment: steps that go through all layers together, at most, so that what only lives for a layer
-    stays small; None: all steps, whatever their number.
-    checkpoint_every: steps of a segment of time, of which training keeps the state alone and runs
-    it again for the backward pass; None keeps everything. trials: how often a test measures.
-    replays: whether a training step is recorded once and replayed, see `snnexp.graphs.Replay`.
-    """
-
-    segment: int | None
-    checkpoint_every: int | None
-    trials: int
-    replays: bool
-
-    def prepare(self, layers: Mapping[str, "Layer"]) -> None:
-        """Called once with a network's layers; raises ValueError for what the device has not."""
-        ...
-
-    def begin(self, seed: int, epoch: int, purpose: str, device: torch.device) -> None:
-        """Called before a batch that has a place of its own in the order of draws."""
-        ...
-
-    def choose(self, trial: int | None) -> None:
-        """Which trial comes next; None: none of a test."""
-        ...
-
-    def deviations(self, accuracies: list[float]) -> dict[str, Any]:
-        """What a summary says of the spread of the trials' test accuracies."""
-        ...
-
-    def describe(self, seconds: float) -> dict[str, Any]:
-        """What a summary says of the device; seconds: of a sample, in the model's time."""
-        ...
-
-    def layer(
-        self,
-        layer: "Layer",
-        inputs: Inputs | Train,
-        state: State | None,
-        membrane: bool,
-        margin: bool,
-    ) -> tuple[LayerActivity, State]:
-        """The layer as the device runs it, by the three hooks below.
-
-        The first `layer.synapse.reach` steps of the inputs are the past.
-        """
-        ...
-
-    def delayed(self, sent: Inputs | Train, arrived: Dense, seconds: Tensor) -> Dense:
-        """What arrives `seconds` [channel] after it was sent; on the model's grid `arrived`."""
-        ...
-
-    def weight(self, weight: Tensor) -> Tensor:
-        """The weight as the device holds it."""
-        ...
-
-    def scan(
-        self,
-        neuron: Neuron,
-        current: Current,
-        steps: int,
-        state: State | None,
-        membrane: bool,
-        margin: bool,
-    ) -> Scan:
-        """The neurons as the device runs them; a current of one step stands for all `steps`.
-
-        A current may be a `Projection`, of which `kernels.whole` makes a tensor.
-        """
-        ...
-
-    def trace(self, membrane: Tensor) -> Tensor:
-        """The membrane as the device reads it."""
-        ...
-
-
-@runtime_checkable
-class Initializer(Protocol):
-    """Draws a layer's weights in place; `layer` counts from 0 at the input."""
-
-    def fill(
-        self, weight: Tensor, layer: int, num_layers: int, recurrent: bool = False
-    ) -> None: ...
-
-
-@runtime_checkable
-class LayerInitializer(Protocol):
-    """Draws all of a layer's weights, with its neurons in view; `index` counts from the input."""
-
-    def fill_layer(self, layer: "Layer", index: int) -> None: ...
-
-
-class Layer(nn.Module):
-    """A synapse and the neurons that it drives.
-
-    delay: acts on what reaches the synapse. norm: acts on the current. dropout: the share of what
-    reaches the synapse that is lost in training.
-    """
-
-    def __init__(self, synapse: Synapse, neuron: Neuron):
-        super().__init__()
-        self.synapse, self.neuron = synapse, neuron
-        self.delay: Delay | None = None
-        self.norm: nn.Module | None = None
-        self.dropout = 0.0
-
-    @property
-    def weight(self) -> nn.Parameter:
-        """The synapse's weights."""
-        assert self.synapse.weight is not None
-        return self.synapse.weight
-
-    def forward(
-        self,
-        inputs: Inputs | Train,
-        state: State | None,
-        backend: Backend,
-        membrane: bool,
-        margin: bool,
-    ) -> tuple[LayerActivity, State]:
-        return backend.layer(self, inputs, state, membrane, margin)
 
 
 class Network(nn.Module):
@@ -215,7 +91,7 @@ class Network(nn.Module):
                 population.spiking or name == "readout",
                 f"neuron: {type(population).__name__} does not spike; it can only be the readout",
             )
-            _draw(layer, init, index, len(plan))
+            draw(layer, init, index, len(plan))
         self.layers = cast(Mapping[str, Layer], nn.ModuleDict(layers))
         if delays is not None:
             self._delay(delays, dt)
@@ -289,21 +165,10 @@ class Network(nn.Module):
         states: dict[str, State] = {}
         flow: Inputs | Train = inputs
         for name, layer in self.layers.items():
-            membrane = record_membrane or name == "readout"
+            heard, arrived, pasts = layer.hear(name, flow, state, self.backend)
+            states.update(pasts)
             before = state[name] if state is not None else None
-            arrived = None
-            if layer.delay is not None:
-                way = f"{name}_delay"
-                past = cast(Tensor, state[way]) if state is not None else None
-                arrived, states[way] = layer.delay(flow, past)
-                arrived = self.backend.delayed(flow, arrived, layer.delay.seconds)
-            if layer.dropout > 0 and self.training:
-                arrived = Dense(functional.dropout((arrived or flow).dense(), layer.dropout))
-            heard: Inputs | Train = arrived or flow
-            if (reach := layer.synapse.reach) > 0:
-                way = f"{name}_past"
-                heard = _behind(state[way] if state is not None else None, heard, reach)
-                states[way] = heard.spikes[-reach:].clone()  # a view would keep all of it
+            membrane = record_membrane or name == "readout"
             record, states[name] = layer(heard, before, self.backend, membrane, record_margin)
             layers[name] = replace(record, arrived=arrived) if arrived else record
             flow = record.train or flow
@@ -347,33 +212,3 @@ class Network(nn.Module):
             found[name] = None if layer.delay is None else layer.delay.seconds
             found[f"{name}_synapse"] = layer.synapse.seconds
         return {name: seconds for name, seconds in found.items() if seconds is not None}
-
-
-def _draw(layer: Layer, init: Initializer | LayerInitializer, index: int, layers: int) -> None:
-    """The initial weights of layer number `index` of so many."""
-    recurrent = layer.neuron.recurrent
-    if isinstance(init, LayerInitializer):
-        init.fill_layer(layer, index)
-    else:
-        init.fill(layer.weight, index, layers)
-        if recurrent is not None:
-            init.fill(recurrent, index, layers, recurrent=True)
-    if recurrent is not None and not layer.neuron.autapses:
-        recurrent.data.fill_diagonal_(0)
-
-
-def dense(*, input_shape: Sequence[int], num_outputs: int) -> Synapse:
-    """All to all, from an image or from channels."""
-    linear = partial(Linear, num_outputs=num_outputs)
-    if len(input_shape) == 1:
-        return linear(input_shape=input_shape)
-    return Chain(input_shape=input_shape, parts={"flatten": Flatten, "linear": linear})
-
-
-def _behind(past: State | None, flow: Inputs | Train, reach: int) -> Dense:
-    """The last `reach` steps, in which nothing spiked before a run begins, and what follows."""
-    spikes = flow.dense()
-    if past is None:
-        past = spikes.new_zeros(reach, *spikes.shape[1:])
-    assert isinstance(past, Tensor)
-    return Dense(torch.cat([past, spikes]))

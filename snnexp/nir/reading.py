@@ -13,7 +13,8 @@ from torch import Tensor
 
 from snnexp.checks import require, require_positive
 from snnexp.models.delays import Delay
-from snnexp.models.network import Backend, Layer, Network
+from snnexp.models.layer import Backend, Layer
+from snnexp.models.network import Network
 from snnexp.models.neuron import Neuron
 from snnexp.models.normalization import Bias
 from snnexp.models.synapses import Synapse, is_free

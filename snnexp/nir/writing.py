@@ -11,7 +11,8 @@ from torch import Tensor
 from snnexp.checks import require
 from snnexp.models.delays import Delay
 from snnexp.models.images import AvgPool2d, Conv2d, SumPool2d
-from snnexp.models.network import Layer, Network
+from snnexp.models.layer import Layer
+from snnexp.models.network import Network
 from snnexp.models.normalization import BatchNorm, Bias
 from snnexp.models.synapses import Chain, Flatten, Linear, Synapse
 from snnexp.nir.nodes import Grid, approximations, written
