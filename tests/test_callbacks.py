@@ -49,6 +49,8 @@ def test_a_run_stops(train):
 
 
 LEAKY = "callback=[test_best_leaky]"
+DEFINED = "callback.test_best_leaky._target_=snnexp.callbacks.leaky.TestBestLeaky"
+"""The same class, by the module that defines it."""
 
 
 def test_the_leaky_accuracy_is_the_best_of_all_epochs_and_changes_nothing_else(train):
@@ -80,6 +82,7 @@ def test_a_continued_run_knows_the_best_leaky_accuracy():
     ("overrides", "message"),
     [
         (["test=false"], r"^callback\.test_best_leaky: it reads the test split after every epoch"),
+        (["test=false", DEFINED], r"^callback\.test_best_leaky: it reads the test split"),
         (["best.metric=test_best_leaky"], r"^best\.metric: 'test_best_leaky'; a model is selected"),
         (["objectives=[{name: test_best_leaky, direction: maximize}]"], r"^objectives\[0\]\.name:"),
         (["scheduler=plateau", "scheduler.monitor=test_best_leaky"], r"^scheduler\.monitor:"),

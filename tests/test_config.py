@@ -296,6 +296,15 @@ def test_a_foreign_target_is_refused_unseen(compose, foreign, monkeypatch, overr
     assert "foreign_code" not in sys.modules
 
 
+@pytest.mark.parametrize("target", ["foreign_code.Called", "snnexp.callbacks.Nothing"])
+def test_a_callback_is_looked_up_only_if_it_may_be(compose, foreign, monkeypatch, target):
+    """With `test=false` each is, which must neither import what is foreign nor end the check."""
+    monkeypatch.delenv("SNNEXP_ALLOW", raising=False)
+    message = refusal(compose, "test=false", f"+callback.x={{_target_: {target}}}")
+    assert message.startswith(f"callback.x._target_: {target!r} ") and "\n" not in message
+    assert not list(foreign.iterdir())
+
+
 def test_the_trap_for_foreign_code_works(compose, foreign, monkeypatch):
     """Else the test above would prove nothing."""
     monkeypatch.setenv("SNNEXP_ALLOW", "another, foreign_code")

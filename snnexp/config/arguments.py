@@ -9,7 +9,7 @@ from typing import Any
 from snnexp.checks import is_number
 from snnexp.config.annotations import describe, fits
 from snnexp.config.keys import suggest
-from snnexp.config.nodes import allowed, locate
+from snnexp.config.nodes import allowed, canonical, locate
 
 GIVEN = {
     "encoder": ("num_features", "input_shape"),
@@ -100,8 +100,7 @@ def _node_faults(node: Mapping[str, Any], key: str) -> Iterator[str]:
     except (ImportError, AttributeError) as error:
         yield f"{key}._target_: {target!r} cannot be found ({error})"
         return
-    canonical = f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
-    if not isinstance(found, type) or not allowed(canonical):
+    if not isinstance(found, type) or not allowed(canonical(found)):
         yield f"{key}._target_: {target!r} is not a class that configurations may name"
         return
     yield from _argument_faults(found, node, key)

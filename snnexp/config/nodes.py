@@ -84,6 +84,11 @@ def locate(target: str) -> Any:
     raise ImportError(f"no module named {parts[0]!r}")
 
 
+def canonical(found: Any) -> str:
+    """The dotted path of where it was defined, by whichever path it was found."""
+    return f"{getattr(found, '__module__', '')}.{getattr(found, '__qualname__', '')}"
+
+
 def taken(node: Mapping[str, Any], **offered: Any) -> dict[str, Any]:
     """Those of the offered arguments that the class of a checked node takes."""
     known = inspect.signature(locate(node["_target_"])).parameters

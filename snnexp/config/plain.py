@@ -5,10 +5,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from snnexp.checks import is_number, is_whole
+from snnexp.config.nodes import allowed, canonical, locate
+
+LEAKY = "snnexp.callbacks.leaky.TestBestLeaky"
+"""It reads the test split in training. By name: callbacks are imported only if one is chosen."""
 
 
 def plain_faults(values: Mapping[str, Any]) -> Iterator[str]:
-    """Faults of a configuration that its keys show without any class."""
+    """Faults of a configuration that show without any class's constructor."""
     time: Any = values.get("time")
     if isinstance(time, Mapping):
         dt: Any = time.get("dt")
@@ -70,13 +74,24 @@ def _best_faults(best: Any) -> Iterator[str]:
 
 def _leak_faults(values: Mapping[str, Any]) -> Iterator[str]:
     callbacks: Any = values.get("callback")
-    for name, node in callbacks.items() if isinstance(callbacks, Mapping) else ():
-        target = node.get("_target_") if isinstance(node, Mapping) else None
-        if target == "snnexp.callbacks.TestBestLeaky" and values.get("test") is False:
+    if values.get("test") is not False or not isinstance(callbacks, Mapping):
+        return
+    for name, node in callbacks.items():
+        if isinstance(node, Mapping) and _origin(str(node.get("_target_"))) == LEAKY:
             yield (
                 f"callback.{name}: it reads the test split after every epoch, which test: false "
                 "leaves unread; leave the callback out, or set test=true"
             )
+
+
+def _origin(target: str) -> str | None:
+    """Where a target was defined; None where it may not be named or is not there: others say so."""
+    if not allowed(target):
+        return None
+    try:
+        return canonical(locate(target))
+    except (ImportError, AttributeError):
+        return None
 
 
 def _unread_faults(values: Mapping[str, Any]) -> Iterator[str]:
