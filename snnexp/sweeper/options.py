@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 
+from snnexp.checks import is_whole
 from snnexp.config import suggest
 from snnexp.errors import ConfigError
 from snnexp.sweeper.study import Objective
@@ -53,7 +54,7 @@ class Options:
             raise _bad("study", self.study, "give the study a name, which is its folder's too")
         for name, least in (("n_trials", 1), ("workers", 1), ("seed", 0), ("retries", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not is_whole(value) or value < least:
                 raise _bad(name, value, f"it must be a whole number of at least {least}")
         if not 0 <= self.max_failure_rate <= 1:
             raise _bad("max_failure_rate", self.max_failure_rate, "it must be from 0 to 1")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from snnexp.checks import require_positive
+from snnexp.checks import is_whole, require_positive
 from snnexp.hxtorch.chip import Chip
 from snnexp.hxtorch.snn.handles import Handle
 
@@ -92,8 +92,7 @@ def run(experiment: Experiment, runtime: Any) -> None:
     runtime: number of steps of dt; ignored with `mock`. Raises ValueError for one that is no whole
     number of at least 1, for a cycle, and on the chip for what does not fit it.
     """
-    whole = isinstance(runtime, int) and not isinstance(runtime, bool) and runtime >= 1
-    if not experiment.mock and not whole:
+    if not experiment.mock and not (is_whole(runtime) and runtime >= 1):
         raise ValueError(f"runtime: {runtime!r}; on the chip it is a whole number of steps")
     try:
         modules = experiment.ordered()
