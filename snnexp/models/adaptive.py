@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from snnexp.checks import require_between, require_positive
+from snnexp.checks import require, require_between, require_positive
 from snnexp.kernels import NeuronParameters
 from snnexp.kernels.surrogates import Surrogate
 from snnexp.models.neuron import Neuron
@@ -22,6 +22,7 @@ class ALIF(InRanges):
     Learnt are, one for each neuron, both time constants and beta, drawn from U over the ranges
     `tau_mem`, `tau_adapt` (s) and `beta`; published with one value for all, which does not learn.
     The recorded membrane is v(t) - beta a(t), for which the threshold stands still.
+    Raises ValueError for a tau_adapt below dt, which a step would outlast.
     """
 
     beta: Tensor
@@ -49,6 +50,10 @@ class ALIF(InRanges):
         super().__init__(size=size, dt=dt, recurrent=recurrent, autapses=False, constants=constants)
         self.surrogate, self.threshold = surrogate, threshold
         self.learn({"tau_mem": tau_mem, "tau_adapt": tau_adapt}, beta=beta)
+        require(
+            tau_adapt[0] >= dt,
+            f"tau_adapt[0]: {tau_adapt[0]!r} s; it must be at least time.dt = {dt!r} s",
+        )
 
     @property
     def constants(self) -> NeuronParameters:

@@ -385,6 +385,7 @@ def test_dropout_takes_hidden_spikes_in_training_alone():
         (lambda: alif(size=1, beta=[0.5, 0.4]), r"^beta: \[0.5, 0.4\]; give the lowest value"),
         (lambda: rf(size=1, frequency=[5.0, 60.0]), r"^frequency\[1\]: 60.0 Hz; it .* 50 Hz"),
         (lambda: rf(size=1, frequency=[0.0, 6.0]), r"^frequency\[0\]: 0.0 Hz; it must be a finite"),
+        (lambda: alif(size=1, tau_adapt=[1e-3, 0.1]), r"^tau_adapt\[0\]: 0.001 s; it must be at"),
         (lambda: alif(size=1, threshold=0), r"^threshold: 0; it must be a finite number above 0"),
         (lambda: network(adlif, dropout=1.5), r"^dropout: 1.5; it must lie between 0 and 1"),
         (
