@@ -34,8 +34,6 @@ class InRanges(Neuron):
     optimizer; a range of one value fixes what is placed.
     """
 
-    time_constants = ("place_mem", "place_adapt")
-
     def learn(self, placed: dict[str, Range], **numbers: Range) -> None:
         """Draw the parameters, uniformly."""
         require_ranges(**placed, **numbers)
@@ -43,7 +41,8 @@ class InRanges(Neuron):
             unit = "Hz" if name == "frequency" else "s"
             require_positive(unit, **{f"{name}[{i}]": bound for i, bound in enumerate(bounds)})
         self.placed = placed
-        self.bounds = {_place(name): (0, 1) for name in placed} | numbers
+        self.time_constants = tuple(map(_place, placed))
+        self.bounds = dict.fromkeys(self.time_constants, (0, 1)) | numbers
         for name, bounds in self.bounds.items():
             setattr(self, name, drawn(self.size, bounds))
 

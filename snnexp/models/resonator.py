@@ -23,8 +23,6 @@ class RF(InRanges):
     Raises ValueError for a frequency above 0.2 / dt, a fifth of a turn a step.
     """
 
-    time_constants = ("place_mem", "place_frequency")
-
     def __init__(
         self,
         *,

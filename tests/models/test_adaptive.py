@@ -47,7 +47,6 @@ se_adlif = partial(
     recurrent=True,
     surrogate=Exponential(alpha=5.0, scale=0.4),
 )
-
 alif = partial(
     ALIF,
     dt=DT,
@@ -58,7 +57,6 @@ alif = partial(
     recurrent=True,
     surrogate=Triangle(width=1.0, peak=0.3),
 )
-
 rf = partial(
     RF,
     dt=DT,
