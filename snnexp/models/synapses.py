@@ -55,6 +55,14 @@ class Synapse(nn.Module):
         """[sample, *input_shape] to [sample, *output_shape]; samples may be of any step."""
         raise NotImplementedError
 
+    def absorbs(self, behind: "Synapse") -> bool:
+        """Whether `transform_both` does the work of this part and the one behind it, in less."""
+        return False
+
+    def transform_both(self, values: Tensor, weight: Tensor, behind: "Synapse") -> Tensor:
+        """Both transforms, this part's first."""
+        raise NotImplementedError
+
     def arriving(self, values: Tensor) -> Tensor:
         """Of flat values [sample, channel], what reaches the weights, flat too."""
         return values
@@ -190,8 +198,16 @@ class Chain(Synapse):
         return all(isinstance(part, Flatten) for part in self.before)
 
     def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
-        for part in self.parts.values():
-            values = part.transform(values, weight if part is self.core else None)
+        assert weight is not None
+        for part in self.before:
+            values = part.transform(values, None)
+        core, behind = self.core, list(self.parts.values())[self.place + 1 :]
+        if behind and core.absorbs(behind[0]):
+            values = core.transform_both(values, weight, behind.pop(0))
+        else:
+            values = core.transform(values, weight)
+        for part in behind:
+            values = part.transform(values, None)
         return values
 
     def arriving(self, values: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def test_a_convolution_is_torchs_in_every_step(settings):
     assert ours.weight.shape == theirs.weight.shape
 
 
-@pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 2), (2, 1), (3, 3)])
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 2), (2, 1), (3, 3), (4, 2)])
 def test_pooling_is_torchs(size, stride):
     images = spikes().view(6, *SHAPE)
     expected = nn.AvgPool2d(size, stride)(images)
@@ -56,6 +56,41 @@ def test_a_chain_runs_its_parts_in_turn():
     current = chain(Dense(spikes()), weight)
     torch.testing.assert_close(current, expected.reshape(3, 2, -1))
     assert chain.output_shape == (6, 1, 1)
+
+
+@pytest.mark.parametrize("pool", [SumPool2d, AvgPool2d])
+@pytest.mark.parametrize(
+    ("settings", "size", "stride", "at_once"),
+    [
+        ({}, 2, 2, True),
+        ({"padding": 1, "groups": 2}, 2, 2, True),
+        ({"kernel_size": 2, "padding": 1}, 3, 2, True),  # pools that overlap, and cut the last row
+        ({}, 2, 1, False),
+        ({"kernel_size": 1}, 3, 2, False),
+        ({"stride": 2, "padding": 2}, 2, 2, False),
+        ({"dilation": 2}, 2, 2, False),
+    ],
+)
+def test_a_pooled_convolution_is_both_in_turn(pool, settings, size, stride, at_once):
+    """The current and the gradients, by one convolution where that takes fewer products."""
+    parts = {"conv": conv(**settings), "pool": partial(pool, kernel_size=size, stride=stride)}
+    chain = Chain(input_shape=SHAPE, parts=parts)
+    first, second = chain.parts.values()
+    assert first.absorbs(second) == at_once
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, *SHAPE, generator=generator, dtype=torch.double, requires_grad=True)
+    shape = chain.weight.shape
+    weight = torch.rand(shape, generator=generator, dtype=torch.double, requires_grad=True)
+    current = chain.transform(images, weight)
+    expected = second.transform(first.transform(images, weight), None)
+    torch.testing.assert_close(current, expected)
+    assert current.shape[1:] == chain.output_shape
+    cotangent = torch.rand(current.shape, generator=generator, dtype=torch.double)
+    found = torch.autograd.grad(current, (images, weight), cotangent)
+    for ours, theirs in zip(
+        found, torch.autograd.grad(expected, (images, weight), cotangent), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_a_static_image_is_convolved_once():
