@@ -56,6 +56,8 @@ class Conv2d(Synapse):
 
     def transform(self, values: Tensor, weight: Tensor | None) -> Tensor:
         assert weight is not None
+        if weight.shape[1:] == values.shape[1:] and self.padding == 0:  # one pixel behind, of all
+            return functional.linear(values.flatten(1), weight.flatten(1))[..., None, None]
         return functional.conv2d(
             values, weight, None, self.stride, self.padding, self.dilation, self.groups
         )

@@ -34,6 +34,15 @@ def test_a_convolution_is_torchs_in_every_step(settings):
     assert ours.weight.shape == theirs.weight.shape
 
 
+def test_a_kernel_as_large_as_the_image_is_torchs():
+    """It has one pixel to go to, for which a product of matrices is taken."""
+    theirs = nn.Conv2d(4, 6, 3, bias=False)
+    images = torch.rand(5, 4, 3, 3)
+    ours = conv()(input_shape=(4, 3, 3))
+    torch.testing.assert_close(ours.transform(images, theirs.weight), theirs(images))
+    assert ours.output_shape == (6, 1, 1)
+
+
 @pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 2), (2, 1), (3, 3), (4, 2)])
 def test_pooling_is_torchs(size, stride):
     images = spikes().view(6, *SHAPE)
