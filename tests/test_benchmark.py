@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from snnexp.inputs import Dense, Static
+
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
 
@@ -37,7 +39,7 @@ def test_rows_by_workload_and_kernel(tmp_path):
 
 def test_an_unknown_workload_is_refused_with_the_known_ones():
     done = run("W9")
-    assert done.returncode == 2 and "W2-128, W3, W2-h1024, W2-b1024" in done.stderr
+    assert done.returncode == 2 and "W2-128, W3, W4, W2-h1024" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_a_scan_is_told_apart_from_what_it_has_to_move(workloads, monkeypatch):
     assert scans._bytes((10, 10, 10), torch.float16) == 16_000
 
 
-@pytest.mark.parametrize("name", ["W1", "W3"])
+@pytest.mark.parametrize("name", ["W1", "W3", "W4"])
 def test_the_plain_loop_computes_what_ours_does(workloads, name):
     """With the same weights the readouts are the same, so that equal work is compared."""
     work = workloads.made(name)
@@ -145,8 +147,10 @@ def test_the_plain_loop_computes_what_ours_does(workloads, name):
             theirs.copy_(own)
         dense = [x.double() for x in work.dense]
         inputs = work.inputs
-        field = "values" if name == "W1" else "spikes"
-        inputs = type(inputs)(getattr(inputs, field).double(), *([len(dense)] * (name == "W1")))
+        if name == "W3":
+            inputs = Dense(inputs.spikes.double())
+        else:
+            inputs = Static(inputs.values.double(), len(dense))
         expected = loop(torch.stack(dense))
         found = network(inputs)[0].readout.membrane
     torch.testing.assert_close(found, expected)

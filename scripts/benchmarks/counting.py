@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.workloads import Step, Workload, build, made, train
+from benchmarks.workloads import Step, Workload, build, convolution, made, train
 from snnexp.activity import Activity
 from snnexp.backends import Ideal
 from snnexp.inputs import Static
 from snnexp.metrics import SynapticOperations
 from snnexp.models import (
     IAF,
-    Conv2d,
     ConvNetwork,
     Exponential,
     Kaiming,
@@ -94,9 +93,9 @@ def _tutorial() -> Pieces:
     )
     pool = partial(SumPool2d, kernel_size=2, stride=2)
     hidden: dict[str, dict[str, Callable[..., Synapse]]] = {
-        "conv1": {"conv": _conv(16, 5)},
-        "conv2": {"pool": pool, "conv": _conv(32, 5)},
-        "conv3": {"pool": pool, "conv": _conv(120, 4)},
+        "conv1": {"conv": convolution(16, 5)},
+        "conv2": {"pool": pool, "conv": convolution(32, 5)},
+        "conv3": {"pool": pool, "conv": convolution(120, 4)},
     }
     network = ConvNetwork(
         input_shape=(1, 28, 28),
@@ -117,15 +116,3 @@ def _tutorial() -> Pieces:
         return functional.cross_entropy(activity.readout.counts, labels)
 
     return network, lambda: network(inputs)[0], loss
-
-
-def _conv(channels: int, kernel_size: int) -> Callable[..., Synapse]:
-    return partial(
-        Conv2d,
-        channels=channels,
-        kernel_size=kernel_size,
-        stride=1,
-        padding=0,
-        dilation=1,
-        groups=1,
-    )

@@ -55,6 +55,10 @@ def _necessary(work: Workload) -> tuple[float, float, float]:
     static = isinstance(work.inputs, Static)
     density = 1.0 if static else float((work.inputs.dense() != 0).float().mean())
     for index, (fan_in, size) in enumerate(pairwise(work.sizes)):
+        weights = fan_in * size
+        if index < len(work.convolutions):
+            part = work.convolutions[index]
+            fan_in, weights = part.connections, part.weights
         product = 2.0 * batch * fan_in * size * (1 if static and index == 0 else steps)
         into, back = 2 * product, product if index else 0.0
         if work.recurrent and index < len(work.sizes) - 2:
@@ -62,7 +66,7 @@ def _necessary(work: Workload) -> tuple[float, float, float]:
             into, back = into + 2 * product, back + product
         dense += into + back
         events += into * (density if index == 0 else HIDDEN) + back
-        moved += 4 * (6 * steps * batch * size + 7 * fan_in * size)
+        moved += 4 * (6 * steps * batch * size + 7 * weights)
     return dense, events, moved
 
 

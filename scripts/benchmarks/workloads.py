@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,20 @@ from torch.nn import functional
 from snnexp.backends import Ideal
 from snnexp.graphs import Replay
 from snnexp.inputs import Dense, Events, Inputs, Static
-from snnexp.models import LI, LIF, ArcTan, CubaLI, CubaLIF, Network, Neuron, Normal, SuperSpike
+from snnexp.models import (
+    LI,
+    LIF,
+    ArcTan,
+    AvgPool2d,
+    Conv2d,
+    ConvNetwork,
+    CubaLI,
+    CubaLIF,
+    Network,
+    Neuron,
+    Normal,
+    SuperSpike,
+)
 
 Step = Callable[[], None]
 DECAY, CUBA_DECAY = 0.95, 0.85
@@ -22,11 +36,37 @@ LIF_SURROGATE, CUBA_SURROGATE = ArcTan(slope=SLOPE, peak=1.0), SuperSpike(slope=
 
 
 @dataclass(frozen=True)
+class Convolution:
+    """A convolution of an image of `shape` (channel, height, width), and the mean of 2 x 2."""
+
+    shape: tuple[int, int, int]
+    channels: int
+    kernel: int = 5
+
+    @property
+    def weights(self) -> int:
+        return self.channels * self.shape[0] * self.kernel**2
+
+    @property
+    def connections(self) -> int:
+        """Of a neuron: the pixels that a pool's four kernels cover, in each channel."""
+        return self.shape[0] * (self.kernel + 1) ** 2
+
+    def plain(self) -> nn.Module:
+        """As a tutorial writes it, between flat layers."""
+        convolution = nn.Conv2d(self.shape[0], self.channels, self.kernel, bias=False)
+        return nn.Sequential(
+            nn.Unflatten(1, self.shape), convolution, nn.AvgPool2d(2), nn.Flatten()
+        )
+
+
+@dataclass(frozen=True)
 class Workload:
     """Layers of LIF neurons, or of current-based ones if `cuba`, and what they are trained on.
 
     dense: the input by step as a loop takes it. inputs: the same as ours takes it. loss: of the
-    readout's membrane [time, batch, class].
+    readout's membrane [time, batch, class]. convolutions: of the first layers; the others are
+    dense.
     """
 
     sizes: Sequence[int]
@@ -36,6 +76,13 @@ class Workload:
     recurrent: bool = False
     spiking_readout: bool = False
     cuba: bool = False
+    convolutions: Sequence[Convolution] = ()
+
+    def synapses(self) -> nn.ModuleList:
+        """Those between layers, as a tutorial writes them."""
+        pairs = list(pairwise(self.sizes))[len(self.convolutions) :]
+        dense = [nn.Linear(fan_in, size, bias=False) for fan_in, size in pairs]
+        return nn.ModuleList([*(part.plain() for part in self.convolutions), *dense])
 
 
 def static_lif() -> Workload:
@@ -92,12 +139,32 @@ def cuba_lif() -> Workload:
     return Workload([5, 120, 3], spikes, Dense(spikes), loss, cuba=True)
 
 
+def conv_lif() -> Workload:
+    """12C5-P2-64C5-P2-10 LIF and LI, 25 steps of a static image, batch 100, maximum over time."""
+    steps, batch = 25, 100
+    values = torch.rand(batch, 784) * (torch.rand(batch, 784) < 0.2)
+    labels = torch.randint(10, (batch,))
+
+    def loss(trace: Tensor) -> Tensor:
+        return functional.cross_entropy(trace.amax(0), labels)
+
+    convolutions = Convolution((1, 28, 28), 12), Convolution((12, 12, 12), 64)
+    return Workload(
+        [784, 1728, 1024, 10],
+        [values] * steps,
+        Static(values, steps),
+        loss,
+        convolutions=convolutions,
+    )
+
+
 WORKLOADS: dict[str, Callable[[], Workload]] = {
     "W1": static_lif,
     "W2": partial(recurrent_lif, 700, 0.03, True),
     "W2-8%": partial(recurrent_lif, 700, 0.08, True),
     "W2-128": partial(recurrent_lif, 128, 0.1, False),
     "W3": cuba_lif,
+    "W4": conv_lif,
 }
 LARGER: dict[str, Callable[[], Workload]] = {
     "W2-h1024": partial(recurrent_lif, 128, 0.1, False, hidden=1024),
@@ -172,15 +239,34 @@ def build(work: Workload, kernel: str, checkpoint_every: int | None) -> Network:
         checkpoint_every=checkpoint_every,
     )
     neuron, readout = _neurons(work)
-    return Network(
-        num_inputs=work.sizes[0],
-        num_outputs=work.sizes[-1],
-        dt=1e-3,
-        backend=backend,
-        hidden_sizes=work.sizes[1:-1],
-        neuron=neuron,
-        readout=readout,
-        init=Normal(mean=0.0, std=1.0, fan_in_scaled=True),
+    common: dict[str, Any] = {
+        "num_outputs": work.sizes[-1],
+        "dt": 1e-3,
+        "backend": backend,
+        "neuron": neuron,
+        "readout": readout,
+        "init": Normal(mean=0.0, std=1.0, fan_in_scaled=True),
+    }
+    if work.convolutions:
+        pool = partial(AvgPool2d, kernel_size=2, stride=2)
+        hidden = {
+            f"conv{index}": {"conv": convolution(part.channels, part.kernel), "pool": pool}
+            for index, part in enumerate(work.convolutions, 1)
+        }
+        return ConvNetwork(input_shape=work.convolutions[0].shape, hidden=hidden, **common)
+    return Network(num_inputs=work.sizes[0], hidden_sizes=work.sizes[1:-1], **common)
+
+
+def convolution(channels: int, kernel_size: int) -> Callable[..., Conv2d]:
+    """Ours, of every pixel."""
+    return partial(
+        Conv2d,
+        channels=channels,
+        kernel_size=kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        groups=1,
     )
 
 
@@ -223,7 +309,7 @@ class PlainLIF(nn.Module):
     def __init__(self, work: Workload):
         super().__init__()
         self.sizes, self.spiking_readout = work.sizes, work.spiking_readout
-        self.layers = nn.ModuleList(nn.Linear(n, m, bias=False) for n, m in pairwise(work.sizes))
+        self.layers = work.synapses()
         hidden = work.sizes[1:-1] if work.recurrent else []
         self.recurrent = nn.ModuleList(nn.Linear(n, n, bias=False) for n in hidden)
 
