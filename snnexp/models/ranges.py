@@ -1,5 +1,6 @@
 """Numbers of a neuron that are drawn from ranges, and learnt within them."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -21,8 +22,8 @@ def require_ranges(**ranges: Range) -> None:
     """Raise ValueError for what has not the lowest value first and the highest second."""
     for name, bounds in ranges.items():
         require(
-            len(bounds) == 2 and bounds[0] <= bounds[1],
-            f"{name}: {list(bounds)!r}; give the lowest value and the highest",
+            len(bounds) == 2 and bounds[0] <= bounds[1] and all(map(math.isfinite, bounds)),
+            f"{name}: {list(bounds)!r}; give the lowest value and the highest, both finite",
         )
 
 

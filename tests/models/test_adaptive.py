@@ -381,6 +381,8 @@ def test_dropout_takes_hidden_spikes_in_training_alone():
         (lambda: adlif(size=1, beta=[0.9, 1.8]), r"^beta\[1\]: 1.8; it must lie between 0 and 1"),
         (lambda: se_adlif(size=1, tau_mem=[0.0, 1]), r"^tau_mem\[0\]: 0.0 s; it must be a finite"),
         (lambda: alif(size=1, beta=[0.5, 0.4]), r"^beta: \[0.5, 0.4\]; give the lowest value"),
+        (lambda: alif(size=1, beta=[0.0, math.inf]), r"^beta: \[0.0, inf\]; give .* both finite$"),
+        (lambda: se_adlif(size=1, a=[-math.inf, 0]), r"^a: \[-inf, 0\]; give .* both finite$"),
         (lambda: rf(size=1, frequency=[5.0, 60.0]), r"^frequency\[1\]: 60.0 Hz; it .* 50 Hz"),
         (lambda: rf(size=1, frequency=[0.0, 6.0]), r"^frequency\[0\]: 0.0 Hz; it must be a finite"),
         (lambda: alif(size=1, tau_adapt=[1e-3, 0.1]), r"^tau_adapt\[0\]: 0.001 s; it must be at"),
