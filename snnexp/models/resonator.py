@@ -20,7 +20,8 @@ class RF(InRanges):
     it, with a gradient, as in C-SiLIF (Fabre et al. 2025); Izhikevich sets u to a fixed value.
     Both are learnt, one for each neuron, drawn from U over the ranges `frequency` (Hz) and
     `tau_mem` (s). The recorded membrane is Re u(t).
-    Raises ValueError for a frequency above 0.2 / dt, a fifth of a turn a step.
+    Raises ValueError for a frequency above 0.2 / dt, a fifth of a turn a step, and for a tau_mem
+    below dt, which a step would outlast.
     """
 
     def __init__(
@@ -45,6 +46,10 @@ class RF(InRanges):
         super().__init__(size=size, dt=dt, recurrent=recurrent, constants=constants)
         self.surrogate, self.threshold = surrogate, threshold
         self.learn({"tau_mem": tau_mem, "frequency": frequency})
+        require(
+            tau_mem[0] >= dt,
+            f"tau_mem[0]: {tau_mem[0]!r} s; it must be at least time.dt = {dt!r} s",
+        )
         require(
             frequency[1] <= 0.2 / dt,
             f"frequency[1]: {frequency[1]!r} Hz; it must be at most 0.2 / time.dt = {0.2 / dt:.4g} "

@@ -386,6 +386,7 @@ def test_dropout_takes_hidden_spikes_in_training_alone():
         (lambda: rf(size=1, frequency=[5.0, 60.0]), r"^frequency\[1\]: 60.0 Hz; it .* 50 Hz"),
         (lambda: rf(size=1, frequency=[0.0, 6.0]), r"^frequency\[0\]: 0.0 Hz; it must be a finite"),
         (lambda: alif(size=1, tau_adapt=[1e-3, 0.1]), r"^tau_adapt\[0\]: 0.001 s; it must be at"),
+        (lambda: rf(size=1, tau_mem=[1e-9, 0.1]), r"^tau_mem\[0\]: 1e-09 s; it must be at least"),
         (lambda: alif(size=1, threshold=0), r"^threshold: 0; it must be a finite number above 0"),
         (lambda: network(adlif, dropout=1.5), r"^dropout: 1.5; it must lie between 0 and 1"),
         (
