@@ -51,6 +51,14 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"{group}: there is no option {option!r}{config.suggest(option, _options(group))}"
     if (found := re.search(r"Multiple values for (\S+)\. To", text)) and _folder(found[1]).is_dir():
         return f"{found[1]}: chosen twice; without +, the second choice replaces the first"
+    if found := re.search(r"Ambiguous value for argument '([^=]+)=(.+)'", text):
+        key, values = found.groups()
+        return (
+            f"{key}: {values!r} are several values; give one, a list as in {key}=[{values}], or "
+            "begin a run for each by -m"
+        )
+    if found := re.search(r"Error when parsing index: \d+, string: ([^=]*) out of \[", text):
+        return f"{found[1]}: a word here is key=value, without spaces round the ="
     found = re.search(r"Could not override '([^'@]+)", text) or re.search(r"full_key: (\S+)", text)
     if found and ("Could not override" in text or "not in struct" in text):
         key = found.group(1)

@@ -185,7 +185,9 @@ def results(folder: Path) -> dict[str, float]:
         ("scheduler.monitor=val_loss", ["scheduler.monitor: 'val_loss'", "val/loss"]),
         ("objectives.0.name=test/acuracy", ["objectives[0].name: 'test/acuracy'"]),
         ("init_from=nowhere", ["init_from", "nowhere"]),
-        ("model", ["model"]),
+        ("model", ["error: model: a word here is key=value, without spaces"]),
+        ("model=lif,alif", ["model: 'lif,alif' are several", "begin a run for each by -m"]),
+        ("regularizer=readout,burst", ["a list as in regularizer=[readout,burst]"]),
         ("--config-dir=nowhere", ["nowhere"]),
     ],
 )
