@@ -95,6 +95,8 @@ def test_what_the_code_fills_in_cannot_be_set(compose, key):
         ("batch_size=abc", "batch_size: 'abc'; it must be a whole number"),
         ("time.steps=2.5", "time.steps: 2.5; it must be a whole number"),
         ("model.hidden_sizes=120", "model.hidden_sizes: 120 is of the wrong type"),
+        ("model.neuron=rf", "model.neuron: 'rf' is of the wrong type; it must be a node"),
+        ("model.readout=li", "model.readout: 'li' is of the wrong type; it must be a node"),
         ("model.neuron.threshold=high", "model.neuron.threshold: 'high' is of the wrong type"),
         ("model.neuron.recurrent=3", "model.neuron.recurrent: 3 is of the wrong type"),
         ("optimizer.lr=fast", "optimizer.lr: 'fast' is of the wrong type; it must be a number"),

@@ -2,7 +2,7 @@
 
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from snnexp.checks import is_number, is_whole
@@ -17,6 +17,8 @@ def fits(value: Any, hint: Any) -> bool:
         return any(fits(value, option) for option in arguments)
     if origin is typing.Literal:
         return value in arguments
+    if origin is Callable:
+        return False  # a factory is a node, and no other plain value can be called
     if hint is float:
         return is_number(value)
     if hint is int:
