@@ -64,7 +64,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> str:
         key = found.group(1)
         if key in config.NAMED:
             return f"{key}: options are chosen by name, as in {_by_name(key, overrides)}"
-        if added := _if_added(key, overrides):
+        misspelt = "/" in key and not _folder(key).is_dir()
+        if not misspelt and (added := _if_added(key, overrides)):
             return added
         if "/" in key and _folder(key).is_dir():
             return f"{key}: {_of_others(key)}"

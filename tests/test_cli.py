@@ -168,6 +168,7 @@ def results(folder: Path) -> dict[str, float]:
         ("backend/preset=ideal", ["backend/preset: the chosen backend", "backend=bss2_mock"]),
         ("encoder/augment=affine", ["encoder=augmented, encoder=grid"]),
         ("model/neuron=x", ["model/neuron: the chosen model has no such part"]),
+        ("model/neuron/surogate=arctan", ["did you mean 'model/neuron/surrogate'?"]),
         ("loss=null", ["loss: there is no option null; known are cross_entropy, "]),
         ("model/norm=null", ["model/norm: there is no option null", "set model.norm=null"]),
         ("regularizer=null", ["regularizer: there is no option null", "choose regularizer=[]"]),
