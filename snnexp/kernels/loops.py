@@ -36,7 +36,6 @@ from snnexp.kernels.steps import (
     REFRACTORY,
     SMOOTH,
     SPIKING,
-    THRESHOLD,
     A,
     G,
     L,
@@ -52,7 +51,9 @@ from snnexp.kernels.steps import (
     hold,
     integrate,
     learns,
+    margins_of,
     moved_back,
+    plus,
     plus_product,
     reset,
     spike_back,
@@ -158,6 +159,23 @@ def _begin(low, high, size, initial, state):
             copy(initial[part, first : first + size], state[part, here : here + size])
 
 
+@njit(**INNER)
+def _pack_rows(row, size, words):
+    """The spikes of a row's samples as bits."""
+    for s in range(len(words)):
+        pack(row[s * size : (s + 1) * size], words[s])
+
+
+@njit(fastmath=FAST, forceinline=True, **INNER)
+def _remember(t, start, end, flags, v, i, q, history):
+    """Keep of step t what the gradients of learnt numbers need."""
+    copy(v, history[0, t, start:end])
+    if learns(flags, A) or learns(flags, G):
+        copy(i, history[1, t, start:end])
+    if flags[ADAPTIVE]:
+        copy(q, history[2, t, start:end])
+
+
 def forward_block(
     low: int, high: int, steps: int, size: int, x: F2, sent: I3, start_of: I1, channel: H1,
     synapse: F2, feed: F2, narrow: bool, table: F2, flags: I1, numbers: F1, weight: F2,
@@ -201,32 +219,26 @@ def forward_block(
             if is_given:
                 copy(given[t, start:end], wm)
             if spiking:
-                threshold = table[THRESHOLD]
                 if len(margin) > 0:
                     um = margin[t, start:end]
                 if len(margin) > 0 or flags[SMOOTH] or flags[MULTIPLE]:
-                    for n in range(m):
-                        um[n] = wm[n] - threshold[n]
+                    margins_of(wm, table, um)
                 if is_measured:
                     copy(measured[t, start:end], z)
                 else:
                     fire(um, wm, table, flags, numbers, z)
                 if refractory > 0:
                     hold(z, r, x.dtype.type(refractory), hm, is_measured)
-                    for s in range(first, last):
-                        pack(hm[(s - first) * size : (s - first + 1) * size], held[t, s])
+                    _pack_rows(hm, size, held[t, first:last])
                 if is_given:
                     copy(wm, v)
                 else:
                     reset(wm, z, hm, table, flags[HARD], refractory > 0, v)
                 if flags[ADAPTIVE]:
                     adapt(v, z, table, q)
-                total = counts[start:end]
-                for n in range(m):
-                    total[n] += z[n]
+                plus(z, counts[start:end])
                 if packed:
-                    for s in range(first, last):
-                        pack(z[(s - first) * size : (s - first + 1) * size], words[t, s])
+                    _pack_rows(z, size, words[t, first:last])
                 else:
                     copy(z, spikes[t, start:end])
             else:
@@ -236,11 +248,7 @@ def forward_block(
             if len(synaptic) > 0:
                 copy(i, synaptic[t, start:end])
             if len(history) > 0:
-                copy(v, history[0, t, start:end])
-                if learns(flags, A) or learns(flags, G):
-                    copy(i, history[1, t, start:end])
-                if flags[ADAPTIVE]:
-                    copy(q, history[2, t, start:end])
+                _remember(t, start, end, flags, v, i, q, history)
 
 
 _call_forward = caller(forward_block)
@@ -289,9 +297,69 @@ def _spikes_before(t, first, last, size, words, spikes, initial, k):
 def _plus(row, grads, t, start, end):
     """Add a step's gradients where there are any."""
     if len(grads) > 0:
-        g = grads[t, start:end]
-        for n in range(len(row)):
-            row[n] += g[n]
+        plus(grads[t, start:end], row)
+
+
+@njit(fastmath=FAST, forceinline=True, **INNER)
+def _hear(t, start, end, size, adds, to_spikes, behind, to_counts, f):
+    """The gradient f of the spikes of step t from who reads them; `adds`: to what is there."""
+    if len(behind) > 0:
+        if not adds:
+            clear(f)
+        fan_out = len(behind)
+        heard = to_spikes[t, start // size * fan_out : end // size * fan_out]
+        _multiply(heard, behind, f)
+    elif adds:
+        _plus(f, to_spikes, t, start, end)
+    elif len(to_spikes) > 0:
+        copy(to_spikes[t, start:end], f)
+    else:
+        clear(f)
+    if len(to_counts) > 0:
+        plus(to_counts[start:end], f)
+
+
+@njit(fastmath=FAST, forceinline=True, **INNER)
+def _learn(
+    t, start, end, size, initial, words, spikes, history, flags, q, w, v, u, x, k, h, given,
+    kept_i, kept_z, grads,
+):  # fmt: skip
+    """Add the gradients of what learns from step t, with the states before it."""
+    m = end - start
+    kept_v = history[0, t - 1, start:end] if t else initial[0, start:end]
+    if learns(flags, A) or learns(flags, G):
+        before = history[1, t - 1, start:end] if t else initial[1, start:end]
+        copy(before, kept_i[0, :m])
+        copy(history[1, t, start:end], kept_i[1, :m])
+    if learns(flags, L):
+        _spikes_before(t, start // size, end // size, size, words, spikes, initial, kept_z)
+    add_to_table(grads, flags, w, v, u, x, k, h, kept_v, kept_i, kept_z, given)
+    if flags[ADAPTIVE]:
+        kept_q = history[2, t - 1, start:end] if t else initial[4, start:end]
+        add_adaptation(grads, flags, q, k, history[0, t, start:end], kept_q, w)
+
+
+@njit(fastmath=FAST, forceinline=True, **INNER)
+def _hand_on(t, steps, start, end, x, out):
+    """The gradient of the current to whom it came from, step by step or summed."""
+    if len(out) == steps or (len(out) > 0 and t == steps - 1):
+        copy(x, out[min(t, len(out) - 1), start:end])
+    elif len(out) > 0:
+        plus(x, out[0, start:end])
+
+
+@njit(fastmath=FAST, **INNER)
+def _recur(
+    t, low, high, size, weight, initial, words, spikes, lines, to_weight, chosen, fired, none, f
+):  # fmt: skip
+    """From the currents of a block's step t, `lines`, to the spikes before it, by `weight`."""
+    packed = len(words) > 0
+    first, last, binary = low // size, high // size, packed and t > 0
+    z = initial[2, low:high] if t == 0 or packed else spikes[t - 1, low:high]
+    bits, before = words[t - 1, first:last] if binary else none, z.reshape(lines.shape)
+    _gather_back(lines, before, bits, binary, to_weight, chosen, fired)
+    panel, flat = size * PART, lines.reshape(high - low)
+    add_product(flat, size, 1, size, weight, panel, PART, f.reshape(lines.shape))
 
 
 @njit(fastmath=FAST, **INNER)
@@ -301,7 +369,7 @@ def _margins(low, high, size, x, table, flags, words, held, state, w, h, margin)
     Not of adaptive neurons. state: theirs before the first step, of which nothing is left; w, h:
     to work with.
     """
-    width, threshold = table.shape[1], table[THRESHOLD]
+    width = table.shape[1]
     for t in range(len(margin)):
         for start in range(low, high, width):
             end = min(high, start + width)
@@ -310,8 +378,7 @@ def _margins(low, high, size, x, table, flags, words, held, state, w, h, margin)
             v, i, z = state[0, here], state[1, here], state[2, here]
             wm, hm, um = w[:m], h[:m], margin[t, here]
             integrate(x[0, start:end], table, flags, v, i, z, z, wm)
-            for n in range(m):
-                um[n] = wm[n] - threshold[n]
+            margins_of(wm, table, um)
             _spikes_of(t, first, last, size, words, margin, z)
             if flags[REFRACTORY] > 0:
                 _spikes_of(t, first, last, size, held, margin, hm)
@@ -338,7 +405,7 @@ def backward_block(
         _margins(low, high, size, x, table, flags, words, held, ahead, s, h, margin)
     wb, vb, kept_z = scratch[4], scratch[5], scratch[6]
     spiking, recurrent, learning = flags[SPIKING], len(weight) > 0, len(history) > 0
-    packed, offset, batch = len(words) > 0, low if again else 0, words.shape[1]
+    offset, batch = low if again else 0, words.shape[1]
     for t in range(steps - 1, -1, -1):
         for start in range(low, high, width):
             end = min(high, start + width)
@@ -356,21 +423,7 @@ def backward_block(
                 copy(v, vm)
             if spiking:
                 adds = t == steps - 1 or recurrent or (flags[LATE] and flags[ATTACHED])
-                if len(behind) > 0:
-                    if not adds:
-                        clear(f)
-                    fan_out = len(behind)
-                    _multiply(to_spikes[t, first * fan_out : last * fan_out], behind, f)
-                elif adds:
-                    _plus(f, to_spikes, t, start, end)
-                elif len(to_spikes) > 0:
-                    copy(to_spikes[t, start:end], f)
-                else:
-                    clear(f)
-                if len(to_counts) > 0:
-                    each = to_counts[start:end]
-                    for n in range(m):
-                        f[n] += each[n]
+                _hear(t, start, end, size, adds, to_spikes, behind, to_counts, f)
                 if flags[ADAPTIVE]:
                     plus_product(f, q, table[FROM_SPIKE])
                 if flags[HARD] or learning or flags[EXACT]:
@@ -400,17 +453,10 @@ def backward_block(
             if plain:
                 copy(wm, gt)
             if learning:
-                kept_v = history[0, t - 1, start:end] if t else initial[0, start:end]
-                if learns(flags, A) or learns(flags, G):
-                    before = history[1, t - 1, start:end] if t else initial[1, start:end]
-                    copy(before, kept_i[0, :m])
-                    copy(history[1, t, start:end], kept_i[1, :m])
-                if learns(flags, L):
-                    _spikes_before(t, first, last, size, words, spikes, initial, kept_z)
-                add_to_table(grads, flags, wm, vm, um, gt, km, hm, kept_v, kept_i, kept_z, given)
-                if flags[ADAPTIVE]:
-                    kept_q = history[2, t - 1, start:end] if t else initial[4, start:end]
-                    add_adaptation(grads, flags, q, km, history[0, t, start:end], kept_q, wm)
+                _learn(
+                    t, start, end, size, initial, words, spikes, history, flags, q, wm, vm, um, gt,
+                    km, hm, given, kept_i, kept_z, grads,
+                )  # fmt: skip
             if flags[ADAPTIVE]:
                 adapt_back(table, wm, q)
             every = lines[first - low // size : last - low // size]
@@ -418,19 +464,12 @@ def backward_block(
                 rows = t * batch + first
                 bits = sent[t, first:last] if len(sent) > 0 else none
                 _gather(rows, bits, start_of, channel, every, narrow, to_synapse, chosen, fan)
-            if len(out) == steps or (len(out) > 0 and t == steps - 1):
-                copy(gt, out[min(t, len(out) - 1), start:end])
-            elif len(out) > 0:
-                total = out[0, start:end]
-                for n in range(m):
-                    total[n] += gt[n]
+            _hand_on(t, steps, start, end, gt, out)
         if recurrent:
-            first, last, binary = low // size, high // size, packed and t > 0
-            z = initial[2, low:high] if t == 0 or packed else spikes[t - 1, low:high]
-            bits, before = words[t - 1, first:last] if binary else none, z.reshape(lines.shape)
-            _gather_back(lines, before, bits, binary, to_weight, chosen, fired)
-            panel = size * PART
-            add_product(latest, size, 1, size, weight, panel, PART, state[2].reshape(lines.shape))
+            _recur(
+                t, low, high, size, weight, initial, words, spikes, lines, to_weight, chosen,
+                fired, none, state[2],
+            )  # fmt: skip
 
 
 _call_backward = caller(backward_block)

@@ -59,6 +59,13 @@ def clear(target):
 
 
 @njit(fastmath=FAST, forceinline=True, **INNER)
+def plus(row, total):
+    """`total` += row, as far as the row goes."""
+    for n in range(len(row)):
+        total[n] += row[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **INNER)
 def integrate(x, table, flags, v, i, z, q, w):
     """`i(t)` in place, and `w(t)`; `direct` neurons have i = x, which is left to the last step."""
     a, b, g, c = table[A], table[B], table[G], table[C]
@@ -90,6 +97,14 @@ def adapt(v, z, table, q):
     keep, coupling, jump = table[KEEP], table[FROM_MEMBRANE], table[FROM_SPIKE]
     for n in range(len(q)):
         q[n] = keep[n] * q[n] + coupling[n] * v[n] + jump[n] * z[n]
+
+
+@njit(fastmath=FAST, forceinline=True, **INNER)
+def margins_of(w, table, u):
+    """How far the membranes are above their thresholds."""
+    threshold = table[THRESHOLD]
+    for n in range(len(u)):
+        u[n] = w[n] - threshold[n]
 
 
 @njit(fastmath=FAST, forceinline=True, **INNER)
@@ -174,9 +189,7 @@ def add_to_table(grads, flags, wb, vb, ub, ib, k, h, kept_v, kept_i, kept_z, giv
     if learns(flags, B):
         plus_product(grads[B], wb, kept_v)
     if learns(flags, C):
-        gc = grads[C]
-        for n in range(m):
-            gc[n] += wb[n]
+        plus(wb, grads[C])
     if learns(flags, L):
         minus_product(grads[L], wb, kept_z)
     if learns(flags, G):
