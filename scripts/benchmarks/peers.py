@@ -133,7 +133,10 @@ class Norse(_Loop):
 
 
 class SpikingJelly(_Loop):
-    """LIFNode step by step, as in its tutorials; it has no current-based neuron: LIF there too."""
+    """LIFNode in its multi-step mode, step by step where recurrence needs it.
+
+    It has no current-based neuron: LIF there too.
+    """
 
     def __init__(self, work: Workload):
         from spikingjelly.activation_based import neuron, surrogate
@@ -150,6 +153,8 @@ class SpikingJelly(_Loop):
                     v_reset=None if fires else 0.0,
                     surrogate_function=surrogate.ATan(alpha=2.0),
                     detach_reset=True,
+                    step_mode="s" if work.recurrent else "m",
+                    store_v_seq=index == self.last and not work.recurrent,
                 )
             )
         self.neurons = nn.ModuleList(neurons)
@@ -158,7 +163,12 @@ class SpikingJelly(_Loop):
         from spikingjelly.activation_based import functional
 
         functional.reset_net(self)
-        return super().forward(steps)
+        if self.work.recurrent:
+            return super().forward(steps)
+        flow = torch.stack(list(steps))
+        for synapse, neuron in zip(self.synapses, self.neurons, strict=True):
+            flow = neuron(functional.seq_to_ann_forward(flow, synapse))
+        return self.neurons[-1].v_seq
 
     def advance(self, index: int, current: Tensor, before: Any) -> tuple[Tensor, Tensor, Any]:
         neuron = self.neurons[index]
@@ -166,7 +176,10 @@ class SpikingJelly(_Loop):
 
 
 class Sinabs(_Loop):
-    """LIF and ExpLeak, step by step, as a recurrent layer needs it; LIF for current-based too."""
+    """LIF and ExpLeak over whole sequences [batch, time, ...], step by step with recurrence.
+
+    It has no current-based neuron: LIF there too.
+    """
 
     def __init__(self, work: Workload):
         import math
@@ -179,7 +192,8 @@ class Sinabs(_Loop):
         for index in range(len(self.synapses)):
             if index < self.last or work.spiking_readout:
                 fire = {"spike_fn": SingleSpike, "surrogate_grad_fn": SingleExponential()}
-                neurons.append(LIF(tau_mem=tau, norm_input=False, **fire))
+                records = index == self.last and not work.recurrent
+                neurons.append(LIF(tau_mem=tau, norm_input=False, record_states=records, **fire))
             else:
                 neurons.append(ExpLeak(tau_mem=tau, norm_input=False))
         self.neurons = nn.ModuleList(neurons)
@@ -187,7 +201,13 @@ class Sinabs(_Loop):
     def forward(self, steps: Any) -> Tensor:
         for neuron in self.neurons:
             neuron.reset_states()
-        return super().forward(steps)
+        if self.work.recurrent:
+            return super().forward(steps)
+        flow = torch.stack(list(steps), 1)
+        for synapse, neuron in zip(self.synapses, self.neurons, strict=True):
+            flow = neuron(synapse(flow.flatten(0, 1)).unflatten(0, flow.shape[:2]))
+        trace = self.neurons[-1].recordings["v_mem"] if self.work.spiking_readout else flow
+        return trace.transpose(0, 1)
 
     def advance(self, index: int, current: Tensor, before: Any) -> tuple[Tensor, Tensor, Any]:
         neuron = self.neurons[index]
