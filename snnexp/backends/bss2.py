@@ -120,7 +120,7 @@ class Bss2(Ideal):
         self.plan: Plan | None = None
         self._names: dict[Neuron, str] = {}
         self._circuits: dict[str, Circuit] = {}
-        self._populations: dict[str, Population] = {}
+        self._populations: dict[tuple[str, torch.device], Population] = {}
         self._noise = torch.Generator().manual_seed(0)
 
     def prepare(self, layers: Mapping[str, Layer]) -> None:
@@ -286,18 +286,18 @@ class Bss2(Ideal):
         name = self._names[layer.neuron]
         circuit, constants = self._circuits[name], layer.neuron.constants
         assert constants is not None
+        device = layer.weight.device
 
         def drawn(draw: torch.Generator) -> Population:
             gain = psp_ratio(constants, circuit, Grid(1, grid.dt, grid.substeps))
-            return Population(circuit, layer.neuron.size, self.preset, gain, draw)
+            return Population(circuit, layer.neuron.size, self.preset, gain, draw, device)
 
         if layer.training and self.training == "noise_aware":
             return drawn(self._noise)
-        if name not in self._populations:
-            device = str(layer.weight.device)
-            draw = randomness.generator(self._chip, 0, f"circuits/{name}", device)
-            self._populations[name] = drawn(draw)
-        return self._populations[name]
+        if (name, device) not in self._populations:
+            draw = randomness.generator(self._chip, 0, f"circuits/{name}")  # a GPU's are others
+            self._populations[name, device] = drawn(draw)
+        return self._populations[name, device]
 
 
 def _refuse_unlike(layer: Layer) -> None:

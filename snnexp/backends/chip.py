@@ -115,9 +115,10 @@ class Grid:
 class Population:
     """`size` circuits of one chip, all calibrated to the same neuron; drawn once by `draw`.
 
-    gain: of all synapses, see `psp_ratio`. In each emulated step of h the exact solution of
-    `Circuit`'s equations, w(t + h) = leak + b (v(t) - leak) + g i(t), i(t + h) = a i(t), in each
-    circuit's own numbers; then spike, reset and refractory time as in `NeuronParameters`.
+    gain: of all synapses, see `psp_ratio`. device: where they are emulated; None: where they are
+    drawn. In each emulated step of h the exact solution of `Circuit`'s equations,
+    w(t + h) = leak + b (v(t) - leak) + g i(t), i(t + h) = a i(t), in each circuit's own numbers;
+    then spike, reset and refractory time as in `NeuronParameters`.
     """
 
     def __init__(
@@ -127,9 +128,11 @@ class Population:
         preset: Preset,
         gain: float,
         draw: torch.Generator,
+        device: torch.device | None = None,
     ):
         def spread(std: float) -> Tensor:  # a parameter's draws do not depend on other spreads
-            return std * torch.randn(size, generator=draw, device=draw.device)
+            each = std * torch.randn(size, generator=draw, device=draw.device)
+            return each.to(device or draw.device)
 
         self.circuit, self.size, self.preset = circuit, size, preset
         self.swing = 1.0 if circuit.threshold is None else circuit.threshold - circuit.leak

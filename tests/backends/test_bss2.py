@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snnexp.backends import Bss2
-from snnexp.backends.chip import Spikes
+from snnexp.backends.chip import Grid, Spikes
 from snnexp.errors import ConfigError
 from snnexp.evaluate import evaluate
 from snnexp.experiment import build
@@ -36,6 +36,7 @@ BACKEND = partial(
     converter=CONVERTER(),
 )
 NOISY = PRESET(threshold_std=0.05, threshold_run_std=0.02, gain_std=0.05, adc_bits=8)
+META = torch.device("meta")
 SMALL = ("experiment=yinyang_bss2", "model.init.std=[0.5,0.2]", "trainer.max_epochs=1")
 FEW = ("dataset.sizes={train: 75, val: 30, test: 30}", "callback=[]", "logger=[table]")
 
@@ -53,6 +54,16 @@ def network(backend, dt=2e-6, sizes=(5, 20, 3), **options):
         init=Normal(mean=[5.0, 0.0], std=[2.0, 0.5], fan_in_scaled=True),
         **options,
     )
+
+
+def test_a_chips_circuits_follow_the_network_to_another_device():
+    """And are the same ones there, though a GPU would draw others from their seed."""
+    net = network(BACKEND(preset=NOISY))
+    layer, grid = net.layers["hidden1"], Grid(steps=30, dt=2e-6, substeps=8)
+    before = net.backend._population(layer, grid)
+    moved = net.backend._population(layer.to("meta"), grid)
+    assert {moved.threshold.device, moved.gain.device, moved.tau_mem.device} == {META}
+    assert net.backend._population(layer.to_empty(device="cpu"), grid) is before
 
 
 def inputs(steps=30, share=0.1):
