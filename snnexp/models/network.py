@@ -147,12 +147,25 @@ class Network(nn.Module):
         parts = []
         for segment in inputs.split(segment_size):
             if every is not None and torch.is_grad_enabled():
-                part, state = checkpoint(self._run, segment, state, *record, use_reentrant=False)
+                part, state = self._run_twice(segment, state, *record)
             else:
                 part, state = self._run(segment, state, *record)
             parts.append(part)
         assert state is not None
         return Activity(inputs, join(parts)), state
+
+    def _run_twice(
+        self, segment: Inputs, state: dict[str, State] | None, *record: bool
+    ) -> tuple[dict[str, LayerActivity], dict[str, State]]:
+        """As `_run`, which runs again for the backward pass, with the same draws.
+
+        Torch repeats those of the devices of tensors that it is given, and looks for none within
+        inputs, so that it is given one.
+        """
+        here = next(self.parameters()).detach()
+        return checkpoint(  # type: ignore[no-any-return]
+            lambda _, *given: self._run(*given), here, segment, state, *record, use_reentrant=False
+        )
 
     def _run(
         self,

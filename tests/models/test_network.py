@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._pytree import tree_leaves
 
+from snnexp import models
 from snnexp.decoders import MaxOverTime
 from snnexp.inputs import Dense, Events
 from snnexp.models import BatchNorm, DeepNetwork, Normal, SuperSpike
@@ -147,6 +149,21 @@ def test_checkpoints_change_neither_values_nor_gradients(neuron, every, kernel):
     for checkpointed in outcomes[1:]:
         for expected, found in zip(outcomes[0], checkpointed, strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_checkpoints_are_told_of_the_device_whose_draws_they_repeat(monkeypatch):
+    """Given no tensor, as before the first segment, dropout on a GPU would be drawn anew."""
+    net, x = network((5, 7, 3), lif), Dense(spikes(30, 4, 5, 0.5).float())
+    net.backend.checkpoint_every = 10
+    given = []
+
+    def run(function, *arguments, **_):
+        given.append([a for a in tree_leaves(arguments) if isinstance(a, torch.Tensor)])
+        return function(*arguments)
+
+    monkeypatch.setattr(models.network, "checkpoint", run)
+    net(x)
+    assert len(given) == 3 and all(given)
 
 
 def test_layers_weights_and_records():
