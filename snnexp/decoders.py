@@ -134,8 +134,9 @@ class _FirstStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         step, any_fired = ctx.saved_tensors
-        out = gradients[0].new_zeros(ctx.shape)
-        return out.scatter_(0, step[None], -(gradients[0] * any_fired)[None])
+        # a scatter that is deterministic waits for a copy from the host on a GPU
+        every = torch.arange(ctx.shape[0], device=step.device)[:, None, None]
+        return torch.where(every == step, -(gradients[0] * any_fired), 0.0)
 
 
 class SpikeCount(Decoder):

@@ -85,7 +85,9 @@ class TimeToFirstSpike(Loss):
         self.alpha = alpha
 
     def __call__(self, activity: Activity, scores: Scores, labels: Labels) -> Float[Tensor, ""]:
-        late = -scores.gather(1, labels[:, None]) / self.tau_late
+        own = labels[:, None] == torch.arange(scores.shape[1], device=labels.device)
+        # not gathered: backward a GPU would wait for a copy from the host if it is deterministic
+        late = -torch.where(own, scores, 0.0).sum(1, keepdim=True) / self.tau_late
         price = self.alpha * torch.expm1(late).mean()
         return functional.cross_entropy(scores / self.tau, labels) + price
 

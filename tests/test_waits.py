@@ -36,12 +36,14 @@ from tests.test_options import (
 
 CLIPPING = {"share": 0.01, "least": 1e-3}
 META = torch.device("meta")
+SCATTERS = (torch.ops.aten.scatter_, torch.ops.aten.scatter, torch.ops.aten.scatter_add_)
 FACTORIES = (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)
 
 
 class Copies(TorchDispatchMode):
     """Refuses operators that take tensors of the host beside the device's, or wait for a copy.
 
+    As a deterministic scatter of tensors does on a GPU: torch copies strides from the host in it.
     Counts those that it let through to the device.
     """
 
@@ -57,6 +59,8 @@ class Copies(TorchDispatchMode):
         is_there = isinstance(out, torch.Tensor) and out.device == META
         waits = not (kwargs or {}).get("non_blocking")
         assert not (host and is_there and waits), f"{func} takes {host} from the host"
+        scatters = func.overloadpacket in SCATTERS and isinstance(args[3], torch.Tensor)
+        assert not scatters, f"{func} waits for a copy, being deterministic"
         self.passed += is_there
         return out
 
@@ -148,3 +152,9 @@ def test_no_option_waits(group, option, model):
     dataset = "ones" if model in IMAGES else "yinyang"
     choice = (f"model={model}", *select(group, option, model))
     assert nothing_waits(small(dataset, *FEW, *narrow(model, 6), *choice))
+
+
+def test_first_spikes_do_not_wait():
+    """A deterministic scatter, as behind a decoder that gathers them, would."""
+    spiking = ("model=lif", "model/readout=lif", "decoder=first_spike", "loss=first_spike")
+    assert nothing_waits(small("yinyang", *spiking, "batch_size=5"))
