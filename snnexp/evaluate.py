@@ -69,7 +69,7 @@ def evaluate(folder: str | Path, overrides: list[str]) -> dict[str, Any]:
     data = Data(dataset, cfg.batch_size, cfg.eval_batch_size, cfg.seed)
     metrics = score(trainer, classifier, data)
     metrics |= classifier.network.backend.describe(cfg.time.dt * cfg.time.steps)
-    return metrics | {"overrides": overrides} | about(cfg.seed, classifier.device)
+    return metrics | {"overrides": overrides} | about(cfg.seed, trainer.strategy.root_device)
 
 
 def override(folder: str | Path, overrides: list[str]) -> DictConfig:

@@ -241,7 +241,7 @@ def _run(cfg: DictConfig, folder: Path, bar: bool | None, stopwatch: Stopwatch) 
     metrics["batches"] = trainer.global_step
     metrics |= classifier.network.backend.describe(cfg.time.dt * cfg.time.steps)
     metrics |= seconds | {"seconds/total": stopwatch.seconds("total")}
-    summary = metrics | about(cfg.seed, classifier.device)
+    summary = metrics | about(cfg.seed, trainer.strategy.root_device)  # which the model has left
     summary |= {} if dataset.source is None else {"dataset/source": dataset.source}
     if trainer.is_global_zero:
         _record_hyperparameters(trainer, cfg, metrics)

@@ -3,11 +3,13 @@
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
+from pytorch_lightning.strategies import SingleDeviceStrategy
 
 import snnexp
 from snnexp import config, session
@@ -32,6 +34,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def copy(trained: Path, tmp_path: Path) -> Path:
     return shutil.copytree(trained, tmp_path / "run")
+
+
+def test_the_device_is_told_that_the_model_was_on(trained, tmp_path, monkeypatch):
+    """Behind each stage Lightning moves the model to the CPU, which then has no number."""
+    place = torch.device("cpu", 0)
+    monkeypatch.setattr(SingleDeviceStrategy, "root_device", place)
+    told = []
+    for module in (snnexp.experiment, sys.modules["snnexp.evaluate"]):
+        monkeypatch.setattr(module, "about", lambda seed, device: told.append(device) or {})
+    evaluate(trained, [])
+    session.run_composed([*TINY, "trainer.max_epochs=0"], tmp_path / "run")
+    assert told == [place, place]
 
 
 def summary(folder: Path) -> dict:
