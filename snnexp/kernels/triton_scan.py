@@ -221,7 +221,7 @@ def _fault(device: torch.device) -> str | None:
         return "Triton's kernels are for NVIDIA GPUs of compute capability 8.0 and above"
     try:
         driver.active  # noqa: B018  (made at its first use, by a compiler of C)
-    except (CalledProcessError, ImportError, OSError, RuntimeError) as error:
+    except (AssertionError, CalledProcessError, ImportError, OSError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         return f"Triton cannot start kernels ({reason})"
     return None

@@ -136,19 +136,29 @@ def test_without_triton_torch_runs_the_loop(caplog, monkeypatch):
     assert "since Triton cannot be used" in caplog.text
 
 
-class NoCompiler(H100):
-    """What a driver says where Triton has nothing to build its helpers with."""
+class Broken:
+    """A driver that cannot be made."""
+
+    def __init__(self, error):
+        self.error = error
 
     @property
     def active(self):
-        raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable")
+        raise self.error
 
 
-def test_where_triton_cannot_start_torch_runs_the_loop(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("Failed to find C compiler. Please specify via CC environment variable."),
+        AssertionError("libcuda.so cannot found!\nPlease make sure GPU is set up and then run"),
+    ],
+)
+def test_where_triton_cannot_start_torch_runs_the_loop(error, monkeypatch):
     from snnexp.kernels import triton_scan
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(triton_scan, "driver", NoCompiler())
+    monkeypatch.setattr(triton_scan, "driver", Broken(error))
     triton_scan._fault.cache_clear()
     lines = []
     monkeypatch.setattr(dispatch, "_tell", lines.append)
@@ -156,8 +166,8 @@ def test_where_triton_cannot_start_torch_runs_the_loop(monkeypatch):
         current = torch.empty(5, 2, 3, device="cuda")
     assert dispatch._choose("auto", current, LIF, None, False) == "torch"
     triton_scan._fault.cache_clear()
-    reason = "since Triton cannot start kernels (Failed to find C compiler. Please specify"
-    assert len(lines) == 1 and reason in lines[0]
+    reason = str(error).partition("\n")[0]
+    assert len(lines) == 1 and f"since Triton cannot start kernels ({reason})" in lines[0]
 
 
 @pytest.mark.parametrize("own", ["ieee", "tf32"])
