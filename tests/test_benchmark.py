@@ -124,6 +124,15 @@ def test_larger_workloads_are_what_they_are_called_and_learn(workloads, name, sh
         assert weight.grad.isfinite().all() and weight.grad.any()
 
 
+def test_the_plain_loops_optimizer_is_torchs_default(workloads, monkeypatch):
+    """On a GPU that is the one of many tensors at once; a ratio to a slower one would flatter."""
+    made, adam = [], torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda *a, **k: made.append(adam(*a, **k)) or made[-1])
+    workloads.plain("W3")
+    workloads.ours("W3", "torch")
+    assert [optimizer.defaults["fused"] for optimizer in made] == [None, True]
+
+
 def test_a_scan_is_told_apart_from_what_it_has_to_move(workloads, monkeypatch):
     """Six numbers of four bytes an update; in half precision four of them have two."""
     from benchmarks import scans

@@ -219,7 +219,7 @@ def train_network(
 
 def train(model: nn.Module, loss: Callable[[], Tensor], fused: bool = False) -> Step:
     """A training step of any model."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused or None)
 
     def step() -> None:
         optimizer.zero_grad()
