@@ -206,7 +206,8 @@ class Sinabs(_Loop):
         flow = torch.stack(list(steps), 1)
         for synapse, neuron in zip(self.synapses, self.neurons, strict=True):
             flow = neuron(synapse(flow.flatten(0, 1)).unflatten(0, flow.shape[:2]))
-        trace = self.neurons[-1].recordings["v_mem"] if self.work.spiking_readout else flow
+        readout: Any = self.neurons[-1]
+        trace = readout.recordings["v_mem"] if self.work.spiking_readout else flow
         return trace.transpose(0, 1)
 
     def advance(self, index: int, current: Tensor, before: Any) -> tuple[Tensor, Tensor, Any]:
