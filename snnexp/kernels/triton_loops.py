@@ -117,6 +117,63 @@ def forward(
         tl.store(end + 4 * units + cell, q, mask=inside)
 
 
+@triton.jit
+def _learn(
+    sums, history, spikes, firsts, t, place, units, steps, inside, w, u, x, e, k, h, after,
+    given: tl.constexpr, s: tl.constexpr,
+):  # fmt: skip
+    """The sums by row of the table, with the gradients of what learns from step t.
+
+    firsts: v, i, z and q before the first step. after: the gradient of v behind the reset.
+    """
+    ga, gb, gg, gc, gt, gr, gl, go, gk, gm, gs = sums
+    first_v, first_i, first_z, first_q = firsts
+    if learns(s, A) or learns(s, G):
+        old_i = earlier(history, steps * units + place - units, first_i, t, inside)
+        if learns(s, A):
+            ga += x * old_i
+        if learns(s, G):
+            if not s.delayed:
+                old_i = tl.load(history + steps * units + place, mask=inside, other=0.0)
+            gg += w * old_i
+    if learns(s, B):
+        gb += w * earlier(history, place - units, first_v, t, inside)
+    if learns(s, C):
+        gc += w
+    if learns(s, L):
+        if s.spiking:
+            gl -= w * earlier(spikes, place - units, first_z, t, inside)
+        else:
+            gl -= w * first_z
+    if s.spiking:
+        if learns(s, THRESHOLD):
+            gt -= u
+        if learns(s, TO) and s.hard and (s.exact or not given):
+            go += after * tl.maximum(k, h)
+        if learns(s, AMOUNT) and not s.hard and not given:
+            gr -= after * k
+    if s.adaptive:
+        if learns(s, G) or learns(s, KEEP):
+            old_q = earlier(history, 2 * steps * units + place - units, first_q, t, inside)
+            if learns(s, G):
+                gg -= w * old_q
+            if learns(s, KEEP):
+                gk += e * old_q
+        if learns(s, FROM_MEMBRANE):
+            gm += e * tl.load(history + place, mask=inside, other=0.0)
+        if learns(s, FROM_SPIKE):
+            gs += e * k
+    return ga, gb, gg, gc, gt, gr, gl, go, gk, gm, gs
+
+
+@triton.jit
+def _keep(to_table, units, cell, inside, goes_on, sums, s: tl.constexpr):
+    """Add the gradients of what learns, by row of the table, to what later steps left there."""
+    for row in tl.static_range(len(sums)):
+        if learns(s, row) and (row < KEEP or s.adaptive):
+            plus(to_table, row * units + cell, sums[row], inside, goes_on)
+
+
 @triton.jit(do_not_specialize=["start", "steps"])
 def backward(
     table, weight, initial, spikes, margin, history, held, to_spikes, spikes_stride, to_counts,
@@ -145,13 +202,13 @@ def backward(
     d = add(zero, to_state, 3 * units + cell, inside)
     every = add(zero, to_counts, cell, inside)
     k, h, e, total = zero, zero, zero, zero
-    ga, gb, gg, gc, gt, gr, gl, go = zero, zero, zero, zero, zero, zero, zero, zero
-    gk, gm, gs = zero, zero, zero
+    sums = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
     keep, from_membrane, from_spike, first_q = None, None, None, zero
     if s.adaptive:
         keep, from_membrane, from_spike = adaptation_of(table, column % size, size)
         first_q = tl.load(initial + 4 * units + cell, mask=inside, other=0.0)
         e = add(zero, to_state, 4 * units + cell, inside)
+    firsts = (first_v, first_i, first_z, first_q)
     matrix = None
     if RESIDENT:
         matrix = rows_of(weight, size, size, 1, 0, COLUMNS, COLUMNS)
@@ -188,41 +245,10 @@ def backward(
             w = add(w, to_membrane, t * membrane_stride + cell, inside)
         i = add(i, to_synaptic, t * synaptic_stride + cell, inside)
         x, kept = current_back(w, i, n, s)
-        if learns(s, A) or learns(s, G):
-            old_i = earlier(history, steps * units + place - units, first_i, t, inside)
-            if learns(s, A):
-                ga += x * old_i
-            if learns(s, G):
-                if not s.delayed:
-                    old_i = tl.load(history + steps * units + place, mask=inside, other=0.0)
-                gg += w * old_i
-        if learns(s, B):
-            gb += w * earlier(history, place - units, first_v, t, inside)
-        if learns(s, C):
-            gc += w
-        if learns(s, L):
-            if s.spiking:
-                gl -= w * earlier(spikes, place - units, first_z, t, inside)
-            else:
-                gl -= w * first_z
-        if s.spiking:
-            if learns(s, THRESHOLD):
-                gt -= u
-            if learns(s, TO) and s.hard and (s.exact or not given):
-                go += after * tl.maximum(k, h)
-            if learns(s, AMOUNT) and not s.hard and not given:
-                gr -= after * k
-        if s.adaptive:
-            if learns(s, G) or learns(s, KEEP):
-                old_q = earlier(history, 2 * steps * units + place - units, first_q, t, inside)
-                if learns(s, G):
-                    gg -= w * old_q
-                if learns(s, KEEP):
-                    gk += e * old_q
-            if learns(s, FROM_MEMBRANE):
-                gm += e * tl.load(history + place, mask=inside, other=0.0)
-            if learns(s, FROM_SPIKE):
-                gs += e * k
+        sums = _learn(
+            sums, history, spikes, firsts, t, place, units, steps, inside, w, u, x, e, k, h, after,
+            given, s,
+        )  # fmt: skip
         if s.adaptive:
             e = keep * e - n[G] * w
         i = kept
@@ -245,27 +271,4 @@ def backward(
     tl.store(to_initial + 3 * units + cell, d if s.exact else zero, mask=inside)
     if s.adaptive:
         tl.store(to_initial + 4 * units + cell, e, mask=inside)
-    goes_on = start + count < steps
-    if learns(s, A):
-        plus(to_table, A * units + cell, ga, inside, goes_on)
-    if learns(s, B):
-        plus(to_table, B * units + cell, gb, inside, goes_on)
-    if learns(s, G):
-        plus(to_table, G * units + cell, gg, inside, goes_on)
-    if learns(s, C):
-        plus(to_table, C * units + cell, gc, inside, goes_on)
-    if learns(s, THRESHOLD):
-        plus(to_table, THRESHOLD * units + cell, gt, inside, goes_on)
-    if learns(s, AMOUNT):
-        plus(to_table, AMOUNT * units + cell, gr, inside, goes_on)
-    if learns(s, L):
-        plus(to_table, L * units + cell, gl, inside, goes_on)
-    if learns(s, TO):
-        plus(to_table, TO * units + cell, go, inside, goes_on)
-    if s.adaptive:
-        if learns(s, KEEP):
-            plus(to_table, KEEP * units + cell, gk, inside, goes_on)
-        if learns(s, FROM_MEMBRANE):
-            plus(to_table, FROM_MEMBRANE * units + cell, gm, inside, goes_on)
-        if learns(s, FROM_SPIKE):
-            plus(to_table, FROM_SPIKE * units + cell, gs, inside, goes_on)
+    _keep(to_table, units, cell, inside, start + count < steps, sums, s)
