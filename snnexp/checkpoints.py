@@ -33,8 +33,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             partial.replace(path)
         except (OSError, RuntimeError) as error:
             partial.unlink(missing_ok=True)
-            if isinstance(error.__context__, KeyboardInterrupt):  # torch wraps what interrupts it
-                raise error.__context__ from error
             raise RunError(
                 f"{path}: the checkpoint cannot be written ({error}); free space there, or choose "
                 "another folder with hydra.run.dir"

@@ -118,7 +118,7 @@ def main() -> None:
 
 def _interrupt(number: int, _: Any) -> None:
     """Of several processes the first ends the others; these tell it, and it is told once."""
-    if _is_follower() and os.environ.get(FIRST) == str(os.getppid()):
+    if _is_child_of_first():
         os.kill(os.getppid(), number)
     if os.environ.get("WORLD_SIZE", "1") != "1":
         signal.signal(number, signal.SIG_IGN)
@@ -128,6 +128,11 @@ def _interrupt(number: int, _: Any) -> None:
 def _is_follower() -> bool:
     """Whether this is one of several processes of a run, and not the first."""
     return os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+def _is_child_of_first() -> bool:
+    """Whether the first of a run's processes began this one; torchrun begins them all itself."""
+    return _is_follower() and os.environ.get(FIRST) == str(os.getppid())
 
 
 def _train_by_hydra() -> None:
@@ -211,9 +216,9 @@ def _guarded(folder: Path, action: Callable[[], "Result"]) -> "Result":
     """Run `action`; print its results, or how to go on after an interruption."""
     try:
         result = action()
-    except (KeyboardInterrupt, SystemExit) as error:
-        if _is_follower():
-            raise SystemExit(1) from error  # the first of several processes says it
+    except KeyboardInterrupt as error:
+        if _is_follower():  # the first says it, whom Lightning kills at once if a child fails
+            raise SystemExit(0 if _is_child_of_first() else 1) from error
         last = folder / "checkpoints" / "last.ckpt"
         way = f"python train.py {shlex.quote(f'resume={shown(folder)}')}"
         kept = "the last finished epoch is kept" if last.exists() else "no epoch was finished"

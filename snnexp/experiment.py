@@ -24,7 +24,7 @@ from snnexp.checkpoints import BEST, LAST, path_of
 from snnexp.classifier import Classifier
 from snnexp.config import instantiate
 from snnexp.datasets import Data, MemoryDataset
-from snnexp.errors import ConfigError, RunError
+from snnexp.errors import ConfigError, RunError, interruption
 from snnexp.models import Network
 from snnexp.optimizers import grouped
 from snnexp.stopwatch import Stopwatch
@@ -193,12 +193,17 @@ def run(cfg: DictConfig, folder: str | Path, bar: bool | None = None) -> Result:
     bar: whether a progress bar is shown, else a line an epoch is logged; None: on a terminal.
 
     Raises ConfigError before anything is built or written if the configuration cannot be run, and
-    RunError if another process runs in the folder.
+    RunError if another process runs in the folder. An interruption is raised as KeyboardInterrupt.
     """
     stopwatch = Stopwatch()
     config.check(cfg)
     with folders.held(folder) if _is_first() else nullcontext():
-        return _run(cfg, Path(folder), bar, stopwatch)
+        try:
+            return _run(cfg, Path(folder), bar, stopwatch)
+        except (Exception, SystemExit) as error:
+            if (interrupted := interruption(error)) is not None:
+                raise interrupted from error
+            raise
 
 
 def _is_first() -> bool:

@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 
 import snnexp
 from snnexp import cli, evaluate, experiment, folders, session
+from snnexp.datasets import IndexSampler
 from snnexp.errors import ConfigError, RunError, UserError
 from tests.conftest import TINY
 
@@ -438,6 +439,25 @@ def test_the_same_command_continues_in_its_folder(command, monkeypatch, finished
     monkeypatch.setattr(Trouble, "calm", True)
     outcome = command(*arguments)
     assert outcome.error is None and "continuing after epoch 1" in outcome.printed
+    assert results(Path("out")) == results(finished)
+
+
+def test_an_interruption_as_an_epoch_begins_says_how_to_go_on(command, monkeypatch, finished):
+    """Lightning, which closes what it was about to open, fails at that."""
+    begin = IndexSampler.__iter__
+
+    def interrupt(self):
+        if self.shuffle and self.epoch == 1:
+            raise KeyboardInterrupt
+        return begin(self)
+
+    arguments = (*TINY, "trainer.max_epochs=2", "hydra.run.dir=out")
+    monkeypatch.setattr(IndexSampler, "__iter__", interrupt)
+    assert command(*arguments).last_line.endswith("continue with python train.py resume=out")
+    with pytest.raises(KeyboardInterrupt):
+        snnexp.run([*TINY, "trainer.max_epochs=2"], "from_python")
+    monkeypatch.setattr(IndexSampler, "__iter__", begin)
+    assert command("resume=out").error is None
     assert results(Path("out")) == results(finished)
 
 

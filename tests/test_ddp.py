@@ -58,13 +58,20 @@ def test_two_processes_stand_still_after_the_same_epoch(train, tmp_path):
 
 @pytest.mark.parametrize("process", ["first", "second"])
 def test_a_signal_to_one_process_ends_both_with_the_message(process, tmp_path):
-    """The output ends only once both processes have: both hold its pipe."""
+    """The output ends only once both processes have: both hold its pipe.
+
+    Lightning, which kills the first a while after the second has failed, does so without a while.
+    """
     folder = tmp_path / "run"
+    (tmp_path / "sitecustomize.py").write_text(
+        "from lightning_fabric.strategies.launchers import subprocess_script\n"
+        "subprocess_script._ChildProcessObserver.__init__.__defaults__ = (0.001,)\n"
+    )
     settings = ("trainer=ddp", "backend=cpu", "backend.devices=2", "trainer.max_epochs=1000")
     first = subprocess.Popen(
         [sys.executable, "train.py", *TINY, *settings, f"hydra.run.dir={folder}"],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from snnexp.checks import require_between, require_whole
 from snnexp.classifier import Classifier
@@ -79,9 +80,10 @@ class Prune(pl.Callback):
 
 
 class Termination(pl.Callback):
-    """Of several processes, each ends at SIGTERM by the handler that it had before training.
+    """How several processes end: at once, and the first, which began the others, says why.
 
-    Lightning's would first exchange a message with the others, which wait for another one.
+    At SIGTERM by the handler from before training: Lightning's would first exchange a message with
+    the others, which wait for another one.
     """
 
     def __init__(self) -> None:
@@ -95,3 +97,15 @@ class Termination(pl.Callback):
             signal.signal(signal.SIGTERM, self.handler)
 
     on_validation_start = on_test_start = on_train_start
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """The others end, who wait for this process, and Lightning's watch over them.
+
+        It would kill this process too, once it saw that they had ended.
+        """
+        launcher = trainer.strategy.launcher
+        if isinstance(launcher, _SubprocessScriptLauncher):
+            launcher.kill(signal.SIGKILL)
+            launcher.procs.clear()

@@ -15,7 +15,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from snnexp.errors import RunError, UserError
+from snnexp.errors import RunError, UserError, interruption
 from snnexp.folders import SUMMARY
 from snnexp.sweeper import processes, pruning, terminal
 from snnexp.sweeper.expressions import evaluate
@@ -119,8 +119,8 @@ class Worker:
         except optuna.TrialPruned as pruned:
             return Ending(TrialState.PRUNED, str(pruned))
         except (Exception, SystemExit) as error:  # a trial's own failure must not end the sweep
-            if isinstance(error.__context__, KeyboardInterrupt):  # Lightning exits on one
-                raise error.__context__ from error
+            if (interrupted := interruption(error)) is not None:
+                raise interrupted from error
             return Ending(TrialState.FAIL, _told(error))
 
     def _objectives(self, held: Held) -> Ending:
