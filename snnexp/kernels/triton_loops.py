@@ -169,7 +169,7 @@ def _learn(
 @triton.jit
 def _keep(to_table, units, cell, inside, goes_on, sums, s: tl.constexpr):
     """Add the gradients of what learns, by row of the table, to what later steps left there."""
-    for row in tl.static_range(len(sums)):
+    for row in tl.static_range(len(sums)):  # pyright: ignore[reportGeneralTypeIssues]
         if learns(s, row) and (row < KEEP or s.adaptive):
             plus(to_table, row * units + cell, sums[row], inside, goes_on)
 
