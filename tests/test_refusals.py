@@ -33,12 +33,18 @@ class Own(MemoryDataset):
         {"values": torch.zeros(0, 4), "labels": torch.zeros(0).long()},
     ],
 )
-def test_a_sound_data_set_passes(changed):
+def test_a_sound_data_set_passes_and_with_labels_of_no_class_does_not(changed):
     refusals.unsound(Own(**changed))
+    with pytest.raises(ConfigError, match="labels go from 2 to 2"):
+        refusals.unsound(
+            Own(**changed | {"values": torch.rand(6, 4), "labels": torch.tensor(6 * [2])})
+        )
 
 
 def test_values_that_are_no_tensor_pass_where_the_data_set_does_not_yield_values():
     events = Own(values=[()] * 6)
+    with pytest.raises(ConfigError, match="values are of list; make them a tensor"):
+        refusals.unsound(events)
     events.yields = "recordings"
     events.splits = dict.fromkeys(events.splits, events.splits["val"])
     refusals.unsound(events)

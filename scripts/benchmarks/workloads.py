@@ -217,9 +217,9 @@ def train_network(
     return train(network, lambda: run(inputs())[0], fused=True)
 
 
-def train(model: nn.Module, loss: Callable[[], Tensor], fused: bool = False) -> Step:
-    """A training step of any model."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused or None)
+def train(model: nn.Module, loss: Callable[[], Tensor], fused: bool | None = None) -> Step:
+    """A training step of any model, with Adam as torch has it where `fused` does not say."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused)
 
     def step() -> None:
         optimizer.zero_grad()
