@@ -100,7 +100,9 @@ def _if_added(key: str, overrides: Sequence[str]) -> str | None:
         return own[0] if own else None
     except (HydraException, OmegaConfBaseException, ValueError):
         return None
-    return f"{key}: there is none to be changed; to add it, write {' '.join(added)}"
+    known = _suggest_key(key, overrides)
+    meant = known if known.endswith("?") else ""
+    return f"{key}: there is none to be changed; to add it, write {' '.join(added)}{meant}"
 
 
 def _by_name(group: str, overrides: Sequence[str]) -> str:

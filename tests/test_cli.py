@@ -164,6 +164,7 @@ def results(folder: Path) -> dict[str, float]:
         ("model.neuron.beat=0.9", ["model.neuron.beat: unknown key; did you mean 'beta'?"]),
         ("model.droput=0.1", ["model.droput: unknown key; did you mean 'dropout'?"]),
         ("model.dropout=0.1", ["model.dropout: ", "to add it, write +model.dropout=0.1"]),
+        ("dataset.sizes.trian=5", ["write +dataset.sizes.trian=5; did you mean 'train'?"]),
         ("model/synapse=delayed", ["model/synapse: ", "write +model/synapse=delayed"]),
         ("+model/norm=batch", ["model/norm: chosen twice; without +"]),
         ("backend/preset=ideal", ["backend/preset: the chosen backend", "backend=bss2_mock"]),

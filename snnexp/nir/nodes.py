@@ -73,7 +73,7 @@ def written(
 
     Raises ValueError for neurons that NIR has no node for, with what they do.
     """
-    require(not constants.adaptive, "adapts")
+    require(not constants.adaptive, "adapts or swings")
     numbers = _numbers(constants, shape)
     keep, syn, gain, rest = (numbers[name] for name in ("keep_mem", "keep_syn", "gain", "rest"))
     integrates, filters = bool((keep == 1).all()), bool(syn.any()) or constants.delayed
